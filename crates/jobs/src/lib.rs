@@ -1,0 +1,24 @@
+//! The job protocol: what the core asks of its agents, and the runtime that every agent runs on.
+//!
+//! [`desired`] holds the desired states, [`job`] the envelope that carries them, [`proto`] the wire form. An agent
+//! implements [`Target`] and hands it to [`agent`]. This crate knows neither libvirt nor OpenWrt nor the database.
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+pub mod desired;
+pub mod job;
+pub mod observed;
+pub mod secret_field;
+pub mod target;
+
+/// The wire form, generated from `proto/jobs.proto`.
+#[allow(missing_docs, clippy::all, clippy::unwrap_used)]
+pub mod proto {
+    tonic::include_proto!("rhyzome.jobs.v1");
+}
+
+pub use job::{EntryReport, Held, Job, Object, Outcome, Report, Want};
+pub use secret_field::SecretField;
+pub use target::{Batching, Context, ImageSource, Observer, Target};
+
+/// The version of the protocol that this crate speaks.
+pub const PROTOCOL: u32 = 1;
