@@ -117,7 +117,6 @@ ids! {
     TokenId "tok" "The id of an API token (not the token).";
     InvitationId "inv" "The id of an agent's invitation (not its secret).";
     SecretId "sec" "The id of a row in the table of secrets.";
-    EventId "evt" "The id of an event.";
     ClusterId "clu" "The id of an installation.";
 }
 

@@ -24,7 +24,7 @@ mod wireguard;
 pub use address::{HostAddr, HostRange, Port, Subnet};
 pub use digest::Sha256Digest;
 pub use id::{
-    AgentId, ClusterId, EventId, IdError, ImageId, InstanceId, InvitationId, NetworkId, OperationId, PeerId,
+    AgentId, ClusterId, IdError, ImageId, InstanceId, InvitationId, NetworkId, OperationId, PeerId,
     ResourceId, SecretId, TargetId, TokenId,
 };
 pub use mac::MacAddr;
