@@ -1,1 +1,25 @@
-//! placeholder
+//! The CA of an installation, its certificates, and TLS made from them.
+//!
+//! The one crate that names a TLS provider (ring). Everything takes the time as an argument, except for handshakes,
+//! which read the clock themselves. Keys are ECDSA on P-256; agents are known by a URI in their certificates.
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod authority;
+mod error;
+mod facts;
+mod identity;
+mod keyed;
+mod request;
+mod tls;
+
+pub use authority::{AGENT_DAYS, Authority, CA_DAYS, IssuedServer, SERVER_DAYS};
+pub use error::PkiError;
+pub use facts::{CertificateFacts, Fingerprint, show};
+pub use identity::{AgentIdentity, identity_of};
+pub use keyed::KeyedCertificate;
+pub use request::{CertificateRequest, requested_key_digest};
+pub use tls::{Alpn, ClientAuth, Roots, client_config, install_provider, server_config};
+
+pub use rustls::pki_types::{CertificateDer, ServerName};
+pub use rustls::{ClientConfig, ServerConfig};
+pub use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
