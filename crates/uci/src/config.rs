@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use crate::{Package, PackageName};
+use crate::package::push_piece;
+use crate::parse::Parser;
+use crate::{Package, PackageName, ParseError};
 
 /// A set of packages, in the order they were added.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -15,6 +17,15 @@ impl Config {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Reads what `uci export` writes: packages one after the other, each with its `package` line.
+    ///
+    /// # Errors
+    /// Tells line, column and what was expected.
+    pub fn parse(text: &str) -> Result<Self, ParseError> {
+        let packages = Parser::new(text)?.packages()?;
+        Ok(Self { packages })
     }
 
     /// The packages.
@@ -62,12 +73,15 @@ impl FromIterator<Package> for Config {
 }
 
 impl fmt::Display for Config {
-    /// Prints the packages one after the other, as `uci export` does.
+    /// Prints the packages one after the other, each with a `package` line.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = String::new();
         for package in &self.packages {
-            writeln!(f, "package {}", package.name())?;
-            f.write_str(&package.canonical())?;
+            if !package.begins_with_its_line() {
+                push_piece(&mut out, &format!("package {}\n", package.name()));
+            }
+            push_piece(&mut out, &package.print());
         }
-        Ok(())
+        f.write_str(&out)
     }
 }

@@ -119,8 +119,10 @@ impl Difference<'_> {
             edits.push(Edit::DeleteOptions { section: section.clone(), options: gone });
         }
         if old.kind() != self.target.kind() {
-            edits.push(self.addition(changed)?);
-        } else if !changed.is_empty() {
+            // The type alone: lists that come with it would be appended to those that are there.
+            edits.push(self.addition(Vec::new())?);
+        }
+        if !changed.is_empty() {
             edits.push(Edit::Set { section, values: self.values(changed)? });
         }
         Ok(())

@@ -18,6 +18,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod apply;
 mod change;
 mod config;
 mod diff;
@@ -29,11 +30,12 @@ mod scan;
 mod section;
 mod value;
 
-pub use change::{ApplyError, Change, Edit, Values, apply};
+pub use apply::{ApplyError, Record, apply};
+pub use change::{Change, Edit, Values};
 pub use config::Config;
 pub use diff::{DiffError, diff, diff_owned};
 pub use name::{NameError, NameKind, OptionName, PackageName, SectionName, SectionType};
 pub use package::{EditError, Package};
 pub use parse::{ParseError, ParseErrorKind};
-pub use section::Section;
+pub use section::{Identity, Section};
 pub use value::{Value, ValueError};

@@ -5,6 +5,7 @@ use std::convert::Infallible;
 use std::fmt;
 
 use crate::parse::{ParseError, Parser};
+use crate::scan::{Keyword, Scanner};
 use crate::value::ValueError;
 use crate::{NameError, OptionName, PackageName, Section, SectionName, SectionType};
 
@@ -95,6 +96,22 @@ impl Package {
     #[must_use]
     pub fn new(name: PackageName) -> Self {
         Self { tail: "\n".to_owned(), ..Self::without_text(name) }
+    }
+
+    /// A package of sections that were made elsewhere, in this order.
+    ///
+    /// # Errors
+    /// When two have the same name.
+    pub fn from_sections(name: PackageName, sections: impl IntoIterator<Item = Section>) -> Result<Self, EditError> {
+        let mut package = Self::new(name);
+        for section in sections {
+            if package.index.contains_key(&section.name) {
+                return Err(EditError::SectionExists { package: package.name, section: section.name });
+            }
+            package.count();
+            package.push(section);
+        }
+        Ok(package)
     }
 
     pub(crate) fn without_text(name: PackageName) -> Self {
@@ -360,6 +377,14 @@ impl Package {
     /// Counts a named section.
     pub(crate) fn count(&mut self) {
         self.counter += 1;
+    }
+
+    /// Whether the text has a `package` line for this package before everything else.
+    pub(crate) fn begins_with_its_line(&self) -> bool {
+        let text = self.tangled.as_ref().unwrap_or(&self.head);
+        Scanner::new(text).statement().ok().flatten().is_some_and(|statement| {
+            statement.keyword == Keyword::Package && statement.first.text == self.name.as_str()
+        })
     }
 
     fn find(&self, key: &str) -> Option<usize> {

@@ -75,8 +75,8 @@ pub enum ParseErrorKind {
     /// A NUL character, which libuci cannot read past.
     #[error("a NUL character stands here: expected text")]
     Nul,
-    /// A section before the first `package` line of an export.
-    #[error("a section stands before the first package: expected package")]
+    /// Anything before the first `package` line of an export.
+    #[error("this stands before the first package: expected package")]
     OutsidePackage,
     /// A package that comes again in an export.
     #[error("package {package} comes again: expected each package once")]
@@ -103,11 +103,36 @@ impl<'a> Parser<'a> {
 
     /// Reads the text as the file of one package.
     pub(crate) fn package(mut self, name: PackageName) -> Result<Package, ParseError> {
-        let mut reading = Reading::new(self.text, Package::without_text(name));
+        let mut reading = Reading::new(self.text, 0, Package::without_text(name));
         while let Some(statement) = self.statement()? {
             reading.take(&self, statement)?;
         }
-        Ok(reading.finish())
+        Ok(reading.finish(self.text.len()))
+    }
+
+    /// Reads the text as an export: each `package` line begins another package.
+    pub(crate) fn packages(mut self) -> Result<Vec<Package>, ParseError> {
+        let mut packages: Vec<Package> = Vec::new();
+        let mut reading: Option<Reading<'a>> = None;
+        while let Some(statement) = self.statement()? {
+            if statement.keyword == Keyword::Package {
+                let name = PackageName::new(&*statement.first.text);
+                let name = name.map_err(|error| self.error(statement.first.at, error.into()))?;
+                packages.extend(reading.take().map(|reading| reading.finish(statement.span.start)));
+                if packages.iter().any(|package| *package.name() == name) {
+                    let again = ParseErrorKind::DuplicatePackage { package: name };
+                    return Err(self.error(statement.first.at, again));
+                }
+                let start = if packages.is_empty() { 0 } else { statement.span.start };
+                reading = Some(Reading::new(self.text, start, Package::without_text(name)));
+            }
+            match &mut reading {
+                Some(reading) => reading.take(&self, statement)?,
+                None => return Err(self.error(statement.at, ParseErrorKind::OutsidePackage)),
+            }
+        }
+        packages.extend(reading.map(|reading| reading.finish(self.text.len())));
+        Ok(packages)
     }
 
     fn statement(&mut self) -> Result<Option<Statement<'a>>, ParseError> {
@@ -134,6 +159,8 @@ struct Reading<'a> {
     text: &'a str,
     package: Package,
     open: Option<Open>,
+    /// Where the package's text begins.
+    start: usize,
     /// Where the text begins that belongs to nothing yet.
     loose: usize,
     /// Where the last `package` line before the first section ends.
@@ -156,8 +183,9 @@ struct Open {
 const MANY_OPTIONS: usize = 32;
 
 impl<'a> Reading<'a> {
-    fn new(text: &'a str, package: Package) -> Self {
-        Self { text, package, open: None, loose: 0, package_line: 0, is_tangled: false }
+    fn new(text: &'a str, start: usize, package: Package) -> Self {
+        let (loose, package_line) = (start, start);
+        Self { text, package, open: None, start, loose, package_line, is_tangled: false }
     }
 
     fn take(&mut self, parser: &Parser<'a>, statement: Statement<'a>) -> Result<(), ParseError> {
@@ -252,7 +280,7 @@ impl<'a> Reading<'a> {
         let loose = std::mem::replace(&mut self.loose, start);
         let mut lead = &self.text[loose..start];
         if self.package.is_empty() {
-            let head = end_of_head(lead, self.package_line);
+            let head = end_of_head(lead, self.package_line - loose);
             self.package.head = lead[..head].to_owned();
             lead = &lead[head..];
         }
@@ -287,16 +315,16 @@ impl<'a> Reading<'a> {
         }
     }
 
-    fn finish(mut self) -> Package {
+    fn finish(mut self, end: usize) -> Package {
         self.close();
-        let rest = &self.text[self.loose..];
+        let rest = &self.text[self.loose..end];
         if self.package.is_empty() {
             self.package.head = rest.to_owned();
         } else {
             self.package.tail = rest.to_owned();
         }
         if self.is_tangled {
-            self.package.tangled = Some(self.text.to_owned());
+            self.package.tangled = Some(self.text[self.start..end].to_owned());
         }
         self.package
     }

@@ -23,7 +23,33 @@ pub struct Section {
     pub(crate) layout: Layout,
 }
 
+/// What a section is called, for those that are made elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Identity {
+    /// By the name in the file.
+    Named(SectionName),
+    /// By the id that libuci computed.
+    Anonymous(SectionName),
+}
+
 impl Section {
+    /// A section as another program tells it, rpcd for one. Values are taken as they are; an empty text or list is none.
+    pub fn from_parts(
+        kind: SectionType,
+        identity: Identity,
+        options: impl IntoIterator<Item = (OptionName, Value)>,
+    ) -> Self {
+        let mut section = match identity {
+            Identity::Named(name) => Self::new(kind, name, false),
+            Identity::Anonymous(id) => Self::new(kind, id, true),
+        };
+        let is_something = |value: &Value| !value.is_empty_text() && !value.items().is_empty();
+        for (option, value) in options.into_iter().filter(|(_, value)| is_something(value)) {
+            section.put(option, value);
+        }
+        section
+    }
+
     pub(crate) fn new(kind: SectionType, name: SectionName, anonymous: bool) -> Self {
         let lead = "\n".to_owned();
         Self { name, anonymous, kind, options: Vec::new(), lead, layout: Layout::Canonical }

@@ -1,6 +1,6 @@
 //! The difference of packages, and what rpcd makes of its calls.
 
-use uci::{ApplyError, Change, DiffError, Edit, Package, Value, apply, diff, diff_owned};
+use uci::{ApplyError, Change, DiffError, Edit, Package, Record, Value, apply, diff, diff_owned};
 
 use crate::{TOYS, read};
 
@@ -76,8 +76,9 @@ fn another_type_is_added_onto_the_section() {
         big.set_kind("crate".parse().unwrap());
         big.set("size", "9").unwrap();
     });
-    let values = pairs(&[("size", "9".into())]);
-    assert_eq!(edits, [Edit::Add { kind: "crate".parse().unwrap(), name: "big".parse().unwrap(), values }]);
+    let (kind, name) = ("crate".parse().unwrap(), "big".parse().unwrap());
+    let added = Edit::Add { kind, name, values: pairs(&[]) };
+    assert_eq!(edits, [added, set("big", &[("size", "9".into())])]);
 }
 
 #[test]
@@ -140,7 +141,7 @@ fn what_rpcd_cannot_take_is_an_error() {
 #[test]
 fn calls_do_what_rpcd_does() {
     let mut toys = read(TOYS);
-    let mut call = |edit: Edit| apply(&mut toys, &change(edit)).map(|()| toys.clone());
+    let mut call = |edit: Edit| apply(&mut toys, &change(edit)).map(|_| toys.clone());
     let add = |kind: &str, name: &str, values: &[(&str, Value)]| Edit::Add {
         kind: kind.parse().unwrap(),
         name: name.parse().unwrap(),
@@ -184,4 +185,59 @@ fn calls_do_what_rpcd_does() {
     assert!(not_found(call(order(&["nope", "big"]))));
     let other = [Change { config: "other".parse().unwrap(), edit: order(&[]) }];
     assert!(matches!(apply(&mut read(TOYS), &other), Err(ApplyError::OtherPackage { .. })));
+}
+
+/// A record as `uci changes` tells it.
+fn told(record: &Record) -> Vec<String> {
+    let words = |words: &[&dyn std::fmt::Display]| words.iter().map(ToString::to_string).collect();
+    match record {
+        Record::Section { section, kind } => words(&[&"set", section, kind]),
+        Record::Option { section, option, text } => words(&[&"set", section, option, text]),
+        Record::Item { section, option, item } => words(&[&"list-add", section, option, item]),
+        Record::RemovedSection { section } => words(&[&"remove", section]),
+        Record::RemovedOption { section, option } => words(&[&"remove", section, option]),
+        Record::RenamedSection { section, name } => words(&[&"rename", section, name]),
+        Record::RenamedOption { section, option, name } => words(&[&"rename", section, option, name]),
+        Record::Order { section, place } => words(&[&"order", section, place]),
+    }
+}
+
+#[test]
+fn calls_are_written_down_as_rpcd_does() {
+    let mut toys = read(TOYS);
+    let mut log = |edit: Edit| {
+        let records = apply(&mut toys, &change(edit)).unwrap();
+        records.iter().map(|record| told(record).join(" ")).collect::<Vec<_>>()
+    };
+    assert_eq!(log(set("first", &[("color", "red".into())])), Vec::<String>::new());
+    let list = ["a", "b"].into();
+    assert_eq!(
+        log(set("first", &[("tag", list)])),
+        ["remove first tag", "list-add first tag a", "list-add first tag b"]
+    );
+    assert_eq!(log(set("first", &[("tag", "a".into())])), ["remove first tag", "set first tag a"]);
+    assert_eq!(log(set("first", &[("color", ["red"].into())])), ["remove first color", "list-add first color red"]);
+    assert_eq!(log(set("first", &[("shape", "".into()), ("size", "".into())])), ["remove first size"]);
+    let add = |kind: &str, name: &str, values: &[(&str, Value)]| Edit::Add {
+        kind: kind.parse().unwrap(),
+        name: name.parse().unwrap(),
+        values: pairs(values),
+    };
+    assert_eq!(
+        log(add("toy", "third", &[("color", "blue".into()), ("size", "9".into()), ("tag", ["x", "y"].into())])),
+        ["set third toy", "set third color blue", "set third size 9", "list-add third tag x", "list-add third tag y"]
+    );
+    // Onto a section that is there: the type only where it differs, and items after those it has.
+    assert_eq!(log(add("toy", "third", &[("tag", ["z"].into())])), ["list-add third tag z"]);
+    assert_eq!(log(add("crate", "empty", &[("label", "c".into())])), ["set empty crate", "set empty label c"]);
+    let (big, label, name) = ("big".parse().unwrap(), "label".parse().unwrap(), "title".parse().unwrap());
+    assert_eq!(log(Edit::RenameOption { section: big, option: label, name }), ["rename big label title"]);
+    let sections = vec!["big".parse().unwrap(), "empty".parse().unwrap()];
+    assert_eq!(log(Edit::Order { sections }), ["order big 0", "order empty 1"]);
+    let (empty, name) = ("empty".parse().unwrap(), "full".parse().unwrap());
+    assert_eq!(log(Edit::RenameSection { section: empty, name }), ["rename empty full"]);
+    let options = vec!["color".parse().unwrap(), "nope".parse().unwrap()];
+    assert_eq!(log(Edit::DeleteOptions { section: "big".parse().unwrap(), options }), ["remove big color"]);
+    assert_eq!(log(Edit::DeleteSection { section: "big".parse().unwrap() }), ["remove big"]);
+    assert_eq!(toys.section("third").unwrap().get("tag"), Some(&["x", "y", "z"].into()));
 }

@@ -193,7 +193,45 @@ fn errors_tell_where_and_what() {
 }
 
 #[test]
-fn an_export_prints_its_packages() {
-    let config: Config = [read(TOYS)].into_iter().collect();
-    assert_eq!(config.to_string(), format!("package toys\n{TOYS}"));
+fn an_export_is_read_and_prints_back() {
+    let text = "# saved on Monday\npackage network\n\nconfig interface 'lan'\n\n# the other\npackage dhcp # leases\n\nconfig dhcp 'lan'; option x 1\n\npackage empty\n\n";
+    let mut config = Config::parse(text).unwrap();
+    assert_eq!(config.to_string(), text);
+    let names: Vec<_> = config.packages().map(|package| package.name().as_str()).collect();
+    assert_eq!(names, ["network", "dhcp", "empty"]);
+    config.get_mut("network").unwrap().section_mut("lan").unwrap().set("proto", "dhcp").unwrap();
+    config.insert(read(TOYS));
+    let expected = text.replace("'lan'\n\n# the other", "'lan'\n\toption proto 'dhcp'\n\n# the other");
+    assert_eq!(config.to_string(), format!("{expected}package toys\n{TOYS}"));
+    assert_eq!(Config::parse(&config.to_string()).unwrap(), config);
+    assert_eq!(config.remove(&"empty".parse().unwrap()).unwrap().len(), 0);
+    assert_eq!(config.packages().len(), 3);
+}
+
+#[test]
+fn an_export_begins_with_a_package_and_has_each_once() {
+    let message = |text: &str| Config::parse(text).unwrap_err().to_string();
+    assert_eq!(message("\nconfig a b\n"), "line 2, column 1: this stands before the first package: expected package");
+    let twice = "package a\nconfig t 's'\npackage a\n";
+    assert_eq!(message(twice), "line 3, column 9: package a comes again: expected each package once");
+    let faulty = "package a\nconfig t 's'\npackage b\nconfig\n";
+    assert!(message(faulty).starts_with("line 4, column 7: "), "{}", message(faulty));
+}
+
+#[test]
+fn what_another_program_tells_makes_a_package() {
+    use uci::{Identity, Section};
+    let toys = read(TOYS);
+    let told = toys.sections().map(|section| {
+        let name = section.name().clone();
+        let identity = if section.is_anonymous() { Identity::Anonymous(name) } else { Identity::Named(name) };
+        let options = section.options().map(|(name, value)| (name.clone(), value.clone()));
+        Section::from_parts(section.kind().clone(), identity, options)
+    });
+    let package = Package::from_sections(toys.name().clone(), told).unwrap();
+    assert_eq!(package, toys);
+    assert_eq!(package.print(), TOYS);
+    let twice = toys.sections().chain(toys.sections()).cloned();
+    let error = Package::from_sections(toys.name().clone(), twice).unwrap_err();
+    assert_eq!(error.to_string(), "package toys already has a section first");
 }
