@@ -1,0 +1,161 @@
+//! The router: requests go through the state machine, its questions to the machine beneath, and time passes for both.
+
+use std::collections::BTreeSet;
+use std::future::Future;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
+
+use crate::json::{Json, Members};
+use crate::question::Question;
+use crate::rpc::{self, Body, Fault, Request, Wish};
+use crate::rpcd::{Outcome, Rpcd};
+use crate::session::Moment;
+use crate::status::Answer;
+
+/// How long uhttpd waits for the answer to a call.
+const CALL_LIMIT: Duration = Duration::from_secs(60);
+
+/// How often ended sessions are cleared away when nothing happens.
+const SWEEP: Duration = Duration::from_secs(30);
+
+/// What lies beneath: interfaces, leases, files and commands.
+pub trait Machine: Send + Sync + 'static {
+    /// Answers a question.
+    fn ask(&self, question: Question) -> impl Future<Output = Answer> + Send;
+
+    /// Starts to bring about what these configs say; does not wait for it.
+    fn follow(&self, changed: BTreeSet<String>);
+
+    /// The names of the interfaces that there are.
+    fn interfaces(&self) -> Vec<String>;
+}
+
+/// A router.
+pub struct Router<M> {
+    rpcd: Mutex<Rpcd>,
+    machine: M,
+    started: Instant,
+    /// Told when a deadline may have come nearer.
+    rescheduled: Notify,
+}
+
+impl<M: Machine> Router<M> {
+    /// A router of these two halves.
+    pub fn new(rpcd: Rpcd, machine: M) -> Self {
+        Router { rpcd: Mutex::new(rpcd), machine, started: Instant::now(), rescheduled: Notify::new() }
+    }
+
+    /// The machine beneath.
+    pub fn machine(&self) -> &M {
+        &self.machine
+    }
+
+    /// Answers a request body of `/ubus`.
+    pub async fn answer(self: &Arc<Self>, body: &[u8]) -> Json {
+        match rpc::parse(body) {
+            Body::One(request) => self.reply(request).await,
+            Body::Batch(requests) => {
+                let mut replies = Vec::with_capacity(requests.len());
+                for request in requests {
+                    replies.push(self.reply(request).await);
+                }
+                Json::Array(replies)
+            }
+        }
+    }
+
+    /// Answers a request body of `/ubus/call/OBJECT`.
+    pub async fn answer_bare(self: &Arc<Self>, body: &[u8], object: &str, sid: &str) -> Json {
+        let Request { id, wish } = rpc::parse_bare(body, object, sid);
+        match wish {
+            Ok(Wish::Call { sid, object, method, args }) => match self.call(sid, object, method, args).await {
+                Ok(answer) => rpc::reply_bare(id, answer),
+                Err(fault) => rpc::error(id, fault),
+            },
+            Ok(Wish::Names | Wish::List(_)) => rpc::error(id, Fault::Parse),
+            Err(fault) => rpc::error(id, fault),
+        }
+    }
+
+    async fn reply(self: &Arc<Self>, Request { id, wish }: Request) -> Json {
+        let result = match wish {
+            Ok(Wish::Names) => Ok(self.lock().object_names().into()),
+            Ok(Wish::List(patterns)) => {
+                let patterns: Vec<&str> = patterns.iter().map(String::as_str).collect();
+                Ok(self.lock().list(&patterns))
+            }
+            Ok(Wish::Call { sid, object, method, args }) => {
+                self.call(sid, object, method, args).await.map(rpc::result)
+            }
+            Err(fault) => Err(fault),
+        };
+        match result {
+            Ok(result) => rpc::reply(id, result),
+            Err(fault) => rpc::error(id, fault),
+        }
+    }
+
+    async fn call(
+        self: &Arc<Self>,
+        sid: String,
+        object: String,
+        method: String,
+        args: Members,
+    ) -> Result<Answer, Fault> {
+        let router = Arc::clone(self);
+        // The state machine writes files, and waits until they are on disk.
+        let step = tokio::task::spawn_blocking(move || {
+            let now = router.now();
+            let mut rpcd = router.lock();
+            let outcome = rpcd.call(&sid, &object, &method, &args, now);
+            (outcome, rpcd.take_changed())
+        });
+        let (outcome, changed) = step.await.expect("invariant: the state machine does not panic");
+        self.follow(changed);
+        self.rescheduled.notify_one();
+        match outcome? {
+            Outcome::Answer(answer) => Ok(answer),
+            Outcome::Ask(question) => match tokio::time::timeout(CALL_LIMIT, self.machine.ask(question)).await {
+                Ok(answer) => Ok(answer),
+                Err(_) => Err(Fault::Timeout),
+            },
+        }
+    }
+
+    /// Lets time pass, for ever: applies that nobody confirms are rolled back when that is due.
+    pub async fn keep_time(self: Arc<Self>) {
+        loop {
+            let deadline = self.lock().next_deadline();
+            let pause = deadline.map_or(SWEEP, |deadline| deadline.saturating_sub(self.now()).min(SWEEP));
+            // Whichever comes first: both lead to another look.
+            let _ = tokio::time::timeout(pause, self.rescheduled.notified()).await;
+            let router = Arc::clone(&self);
+            let tick = tokio::task::spawn_blocking(move || {
+                let now = router.now();
+                let mut rpcd = router.lock();
+                rpcd.tick(now);
+                rpcd.take_changed()
+            });
+            let changed = tick.await.expect("invariant: the state machine does not panic");
+            self.follow(changed);
+        }
+    }
+
+    fn follow(&self, changed: BTreeSet<String>) {
+        if !changed.is_empty() {
+            self.machine.follow(changed);
+        }
+    }
+
+    fn now(&self) -> Moment {
+        self.started.elapsed()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Rpcd> {
+        let mut rpcd = self.rpcd.lock().unwrap_or_else(PoisonError::into_inner);
+        rpcd.set_interfaces(self.machine.interfaces());
+        rpcd
+    }
+}

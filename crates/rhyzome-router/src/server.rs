@@ -1,0 +1,153 @@
+//! uhttpd: HTTPS in front of the router.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, HeaderValue};
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use rustls::ServerConfig;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+
+use crate::json::Json;
+use crate::router::{Machine, Router};
+use crate::rpc::{self, BODY_LIMIT, Fault};
+use crate::session::NOBODY;
+
+/// How long a connection may stay idle.
+const KEEP_ALIVE: Duration = Duration::from_secs(20);
+/// How long a client may take to agree on keys.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// How many connections are served at once; more wait.
+const CONNECTIONS: usize = 64;
+
+/// A bound server.
+pub struct Server {
+    listener: TcpListener,
+    tls: TlsAcceptor,
+}
+
+impl Server {
+    /// Binds the address.
+    ///
+    /// # Errors
+    /// When the address cannot be bound.
+    pub async fn bind(listen: SocketAddr, tls: ServerConfig) -> io::Result<Self> {
+        Ok(Server { listener: TcpListener::bind(listen).await?, tls: TlsAcceptor::from(Arc::new(tls)) })
+    }
+
+    /// The address, with the port that the kernel chose if 0 was asked for.
+    ///
+    /// # Errors
+    /// As the socket says.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Serves until `stop` comes, then drops what is open.
+    pub async fn serve<M: Machine>(self, router: Arc<Router<M>>, stop: impl Future<Output = ()>) {
+        let mut tasks = JoinSet::new();
+        tasks.spawn(Arc::clone(&router).keep_time());
+        let slots = Arc::new(Semaphore::new(CONNECTIONS));
+        let mut stop = std::pin::pin!(stop);
+        loop {
+            let accepted = tokio::select! {
+                () = &mut stop => break,
+                accepted = self.listener.accept() => accepted,
+            };
+            // Reap what has ended, so that the set does not grow.
+            while tasks.try_join_next().is_some() {}
+            let stream = match accepted {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a connection");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    continue;
+                }
+            };
+            let (tls, router, slots) = (self.tls.clone(), Arc::clone(&router), Arc::clone(&slots));
+            tasks.spawn(async move {
+                let _slot = slots.acquire_owned().await.expect("invariant: the semaphore is never closed");
+                connection(stream, tls, router).await;
+            });
+        }
+    }
+}
+
+async fn connection<M: Machine>(stream: TcpStream, tls: TlsAcceptor, router: Arc<Router<M>>) {
+    let stream = match tokio::time::timeout(HANDSHAKE, tls.accept(stream)).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => return tracing::debug!(%error, "no TLS handshake"),
+        Err(_) => return tracing::debug!("no TLS handshake in time"),
+    };
+    let service = service_fn(move |request| {
+        let router = Arc::clone(&router);
+        async move { Ok::<_, Infallible>(respond(&router, request).await) }
+    });
+    let served = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(KEEP_ALIVE)
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
+    if let Err(error) = served {
+        tracing::debug!(%error, "a connection ended early");
+    }
+}
+
+async fn respond<M: Machine>(router: &Arc<Router<M>>, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    let path = request.uri().path().to_owned();
+    let object = path.strip_prefix("/ubus/call/").map(str::to_owned);
+    if !matches!(path.as_str(), "/ubus" | "/ubus/") && object.is_none() {
+        return empty(StatusCode::NOT_FOUND);
+    }
+    match *request.method() {
+        Method::POST => {}
+        Method::OPTIONS => return empty(StatusCode::OK),
+        Method::GET | Method::HEAD => return empty(StatusCode::NOT_FOUND),
+        _ => return empty(StatusCode::BAD_REQUEST),
+    }
+    let bearer = request
+        .headers()
+        .get(AUTHORIZATION)
+        .and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "))
+        .unwrap_or(NOBODY)
+        .to_owned();
+    let body = match Limited::new(request.into_body(), BODY_LIMIT).collect().await {
+        Ok(body) => body.to_bytes(),
+        Err(error) if error.is::<LengthLimitError>() => return too_long(),
+        Err(_) => return empty(StatusCode::BAD_REQUEST),
+    };
+    json(&match object {
+        Some(object) => router.answer_bare(&body, &object, &bearer).await,
+        None => router.answer(&body).await,
+    })
+}
+
+fn too_long() -> Response<Full<Bytes>> {
+    let mut response = json(&rpc::error(Json::Null, Fault::Parse));
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
+fn json(value: &Json) -> Response<Full<Bytes>> {
+    let text = serde_json::to_vec(value).expect("invariant: JSON prints");
+    let mut response = Response::new(Full::new(Bytes::from(text)));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+fn empty(status: StatusCode) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::new()));
+    *response.status_mut() = status;
+    response
+}

@@ -1,0 +1,115 @@
+//! A router without a network beneath: what needs only rpcd and uhttpd.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use rhyzome_router::account::Passwords;
+use rhyzome_router::command;
+use rhyzome_router::files::Root;
+use rhyzome_router::question::Question;
+use rhyzome_router::router::{Machine, Router};
+use rhyzome_router::rpcd::{Folders, Rpcd};
+use rhyzome_router::server::Server;
+use rhyzome_router::status::{Answer, Status};
+use rhyzome_router::tls;
+use serde_json::json;
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+use crate::client::{Client, SERVER_NAME};
+
+/// A running router and the folder that it keeps its files in.
+pub struct Bare {
+    pub client: Client,
+    _runtime: Runtime,
+    _dir: TempDir,
+}
+
+impl Bare {
+    /// A router in the initial state of the transcripts.
+    pub fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let initial = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/transcripts/initial");
+        let root = Root { config: dir.path().join("config"), tmp: dir.path().join("tmp") };
+        let acl = dir.path().join("acl.d");
+        for folder in [&root.config, &root.tmp, &acl] {
+            fs::create_dir(folder).unwrap();
+        }
+        copy_files(&initial, &root.config);
+        copy_files(&initial.join("acl.d"), &acl);
+
+        let (certificate, cert, key) = certificate(dir.path());
+        let mut passwords = Passwords::default();
+        passwords.insert("root".to_owned(), "owrt-secret".to_owned().into());
+        let folders = Folders { config: root.config.clone(), acl };
+        let rpcd = Rpcd::new(folders, passwords, random);
+        let router = Arc::new(Router::new(rpcd, NoNetwork { root }));
+
+        let runtime = Runtime::new().unwrap();
+        let tls = tls::server_config(&cert, &key).unwrap();
+        let server = runtime.block_on(Server::bind(SocketAddr::from(([127, 0, 0, 1], 0)), tls)).unwrap();
+        let address = server.address().unwrap();
+        runtime.spawn(server.serve(router, std::future::pending()));
+        Bare { client: Client::new(address, &certificate), _runtime: runtime, _dir: dir }
+    }
+}
+
+fn random() -> [u8; 16] {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).unwrap();
+    bytes
+}
+
+fn copy_files(from: &Path, to: &Path) {
+    for entry in fs::read_dir(from).unwrap().map(Result::unwrap).filter(|entry| entry.path().is_file()) {
+        fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+    }
+}
+
+/// A self-signed certificate as PEM, and the files that it and its key were written to.
+pub fn certificate(dir: &Path) -> (String, std::path::PathBuf, std::path::PathBuf) {
+    let made = rcgen::generate_simple_self_signed([SERVER_NAME.to_owned()]).unwrap();
+    let (cert, key) = (dir.join("cert.pem"), dir.join("key.pem"));
+    fs::write(&cert, made.cert.pem()).unwrap();
+    fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    (made.cert.pem(), cert, key)
+}
+
+/// Interfaces by name only, no leases, files and commands of the machine that the test runs on.
+struct NoNetwork {
+    root: Root,
+}
+
+impl Machine for NoNetwork {
+    async fn ask(&self, question: Question) -> Answer {
+        let root = self.root.clone();
+        let answer = move || match question {
+            Question::File(question) => root.answer(&question),
+            Question::Exec(question) => command::run(&root, &question),
+            Question::Board => members(json!({
+                "kernel": "6", "hostname": "h", "system": "s", "model": "m", "board_name": "b", "rootfs_type": "r",
+                "release": {"distribution": "d", "version": "v", "revision": "r", "target": "t", "description": "d",
+                    "builddate": "1"}
+            })),
+            Question::Leases { .. } => members(json!({"dhcp_leases": [], "dhcp6_leases": []})),
+            _ => Err(Status::NotSupported),
+        };
+        tokio::task::spawn_blocking(answer).await.unwrap()
+    }
+
+    fn follow(&self, _: BTreeSet<String>) {}
+
+    fn interfaces(&self) -> Vec<String> {
+        ["lan", "loopback", "wan"].map(str::to_owned).to_vec()
+    }
+}
+
+fn members(value: serde_json::Value) -> Answer {
+    match serde_json::from_value(value).unwrap() {
+        rhyzome_router::json::Json::Object(members) => Ok(Some(members)),
+        other => panic!("{other:?} is no object"),
+    }
+}
