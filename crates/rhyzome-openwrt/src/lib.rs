@@ -1,1 +1,13 @@
-//! placeholder
+//! The router agent: brings networks to OpenWrt routers through ubus and UCI.
+//!
+//! [`render`] turns a network that [`admission`] let pass into UCI sections, and knows no router. The agent's own part
+//! stands beside it and does the talking. Sections whose names [`names::Names`] makes are ours; nothing else on a router
+//! is ever touched.
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+pub mod admission;
+pub mod claims;
+pub mod mark;
+pub mod names;
+pub mod render;
+pub mod segment;

@@ -1,0 +1,6 @@
+//! Tests of the router agent: its rendering, its behaviour against a scripted router, and the real thing against
+//! `rhyzome-router`.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod fixture;
+mod render;
