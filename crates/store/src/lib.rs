@@ -1,1 +1,38 @@
-//! placeholder
+//! The database: what people asked for, what was allotted, and what became of it.
+//!
+//! A [`Store`] opens [`Session`]s, each one transaction; every call takes the [`Caller`] and sees that caller's tenant
+//! alone. SQLite lies behind it (one writer with BEGIN IMMEDIATE and synchronous=FULL, readers beside it); the queries
+//! are written so that PostgreSQL takes them too. This crate knows no HTTP, no job protocol and no kind's spec: specs,
+//! statuses and desired states pass through as JSON.
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod agent;
+mod allocation;
+mod caller;
+mod column;
+mod error;
+mod event;
+mod installation;
+mod job;
+mod migration;
+mod operation;
+mod resource;
+mod secret;
+mod session;
+mod token;
+
+pub use agent::{AgentRow, EnrolledAgent, NewInvitation, TargetRow};
+pub use allocation::{AdmissionRow, LeaseRow};
+pub use caller::Caller;
+pub use error::{Constraint, StoreError};
+pub use event::{EventRow, NewEvent};
+pub use installation::Installation;
+pub use job::{JobReport, JobRow};
+pub use operation::{Claim, NewOperation, OperationRow, StepRow};
+pub use resource::{ConditionRow, NewResource, ResourceRow};
+pub use secret::SecretKey;
+pub use session::{Read, Session, Store, Write};
+pub use token::TokenRow;
+
+/// The result of every call into the database.
+pub type Result<T> = std::result::Result<T, StoreError>;

@@ -1,0 +1,250 @@
+//! Targets, the agents that work them, and their invitations.
+
+use sqlx::FromRow;
+use types::{AgentId, InvitationId, Sha256Digest, TargetId, TenantName};
+
+use crate::column::{json, narrow, parse, parse_optional};
+use crate::{Caller, Result, Session, StoreError, Write};
+
+/// A router or a hypervisor.
+#[derive(Clone, Debug)]
+pub struct TargetRow {
+    /// The id.
+    pub id: TargetId,
+    /// Whose it is.
+    pub tenant: TenantName,
+    /// `router` or `hypervisor`.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
+    /// Whether its agent is connected.
+    pub connected: bool,
+}
+
+/// A target and its agent, for people.
+#[derive(Clone, Debug)]
+pub struct AgentRow {
+    /// The target.
+    pub target: TargetRow,
+    /// Its newest agent.
+    pub agent: Option<AgentId>,
+    /// The agent's version.
+    pub software: Option<String>,
+    /// When it was connected last.
+    pub last_seen_at: Option<i64>,
+    /// What the target can take.
+    pub capacity: serde_json::Value,
+    /// Jobs that the target has not confirmed.
+    pub pending_jobs: u64,
+}
+
+/// An invitation to be made.
+pub struct NewInvitation {
+    /// The id.
+    pub id: InvitationId,
+    /// For which target.
+    pub target: TargetId,
+    /// The digest of its secret.
+    pub sha256: Sha256Digest,
+    /// When it ends.
+    pub expires_at: i64,
+}
+
+/// An agent as its certificate and an invitation made it.
+#[derive(Clone, Copy, Debug)]
+pub struct EnrolledAgent {
+    /// The agent.
+    pub agent: AgentId,
+    /// The target that it works.
+    pub target: TargetId,
+}
+
+#[derive(FromRow)]
+struct Columns {
+    id: String,
+    tenant: String,
+    kind: String,
+    name: String,
+    capacity: String,
+    agent: Option<String>,
+    connected: Option<i64>,
+    software: Option<String>,
+    last_seen_at: Option<i64>,
+    pending_jobs: i64,
+}
+
+impl TryFrom<Columns> for AgentRow {
+    type Error = StoreError;
+
+    fn try_from(columns: Columns) -> Result<Self> {
+        Ok(Self {
+            target: TargetRow {
+                id: parse("target.id", &columns.id)?,
+                tenant: parse("target.tenant", &columns.tenant)?,
+                kind: columns.kind,
+                name: columns.name,
+                connected: columns.connected == Some(1),
+            },
+            agent: parse_optional("agent.id", columns.agent)?,
+            software: columns.software,
+            last_seen_at: columns.last_seen_at,
+            capacity: json("target.capacity", &columns.capacity)?,
+            pending_jobs: narrow("count", columns.pending_jobs)?,
+        })
+    }
+}
+
+impl<Mode> Session<'_, Mode> {
+    /// All targets that the caller may see, in the order of their names; of one kind, if one is given.
+    pub async fn targets(&mut self, caller: &Caller, kind: Option<&str>) -> Result<Vec<AgentRow>> {
+        let rows: Vec<Columns> = sqlx::query_as(
+            "SELECT t.id, t.tenant, t.kind, t.name, t.capacity, a.id AS agent, a.connected, a.software, a.last_seen_at, \
+             (SELECT COUNT(*) FROM job j WHERE j.target = t.id AND (j.outcome IS NULL OR j.outcome <> 'applied' \
+              OR j.reported_revision <> j.revision OR j.reported_epoch <> j.epoch)) AS pending_jobs \
+             FROM target t LEFT JOIN agent a ON a.id = (SELECT MAX(id) FROM agent WHERE target = t.id) \
+             WHERE t.kind LIKE $1 AND t.tenant LIKE $2 ORDER BY t.name, t.id LIMIT 10000",
+        )
+        .bind(kind.unwrap_or("%"))
+        .bind(caller.pattern())
+        .fetch_all(&mut *self.transaction)
+        .await?;
+        rows.into_iter().map(AgentRow::try_from).collect()
+    }
+
+    /// Whether an agent of a target is connected.
+    pub async fn is_connected(&mut self, target: TargetId) -> Result<bool> {
+        let connected: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM agent WHERE target = $1 AND connected = 1")
+            .bind(target.to_string())
+            .fetch_one(&mut *self.transaction)
+            .await?;
+        Ok(connected > 0)
+    }
+
+    /// The target that an agent was enrolled for.
+    pub async fn target_of_agent(&mut self, agent: AgentId) -> Result<Option<TargetId>> {
+        let target: Option<String> = sqlx::query_scalar("SELECT target FROM agent WHERE id = $1")
+            .bind(agent.to_string())
+            .fetch_optional(&mut *self.transaction)
+            .await?;
+        parse_optional("agent.target", target)
+    }
+}
+
+impl Session<'_, Write> {
+    /// The target of that tenant, kind and name, made where there is none.
+    pub async fn ensure_target(
+        &mut self,
+        _caller: &Caller,
+        tenant: &TenantName,
+        kind: &str,
+        name: &str,
+    ) -> Result<TargetId> {
+        let found: Option<String> =
+            sqlx::query_scalar("SELECT id FROM target WHERE tenant = $1 AND kind = $2 AND name = $3")
+                .bind(tenant.as_str())
+                .bind(kind)
+                .bind(name)
+                .fetch_optional(&mut *self.transaction)
+                .await?;
+        if let Some(id) = found {
+            return parse("target.id", &id);
+        }
+        let id = TargetId::make(self.now_unsigned()).map_err(|error| StoreError::Unusable(error.to_string()))?;
+        sqlx::query("INSERT INTO target (id, tenant, kind, name, created_at) VALUES ($1, $2, $3, $4, $5)")
+            .bind(id.to_string())
+            .bind(tenant.as_str())
+            .bind(kind)
+            .bind(name)
+            .bind(self.now())
+            .execute(&mut *self.transaction)
+            .await?;
+        Ok(id)
+    }
+
+    /// Keeps an invitation.
+    pub async fn add_invitation(&mut self, _caller: &Caller, new: &NewInvitation) -> Result<()> {
+        sqlx::query(
+            "INSERT INTO invitation (id, tenant, target, sha256, expires_at) \
+             SELECT $1, tenant, id, $2, $3 FROM target WHERE id = $4",
+        )
+        .bind(new.id.to_string())
+        .bind(new.sha256.to_string())
+        .bind(new.expires_at)
+        .bind(new.target.to_string())
+        .execute(&mut *self.transaction)
+        .await?;
+        Ok(())
+    }
+
+    /// Uses an invitation up and makes an agent for its target. `None` if it is unknown, used, expired or the secret wrong.
+    pub async fn redeem_invitation(
+        &mut self,
+        id: InvitationId,
+        secret_sha256: Sha256Digest,
+    ) -> Result<Option<EnrolledAgent>> {
+        let target: Option<String> = sqlx::query_scalar(
+            "UPDATE invitation SET used_at = $1 WHERE id = $2 AND sha256 = $3 AND used_at IS NULL AND expires_at > $1 \
+             RETURNING target",
+        )
+        .bind(self.now())
+        .bind(id.to_string())
+        .bind(secret_sha256.to_string())
+        .fetch_optional(&mut *self.transaction)
+        .await?;
+        let Some(target) = target else { return Ok(None) };
+        let agent = AgentId::make(self.now_unsigned()).map_err(|error| StoreError::Unusable(error.to_string()))?;
+        sqlx::query(
+            "INSERT INTO agent (id, tenant, target, created_at) SELECT $1, tenant, id, $2 FROM target WHERE id = $3",
+        )
+        .bind(agent.to_string())
+        .bind(self.now())
+        .bind(&target)
+        .execute(&mut *self.transaction)
+        .await?;
+        Ok(Some(EnrolledAgent { agent, target: parse("invitation.target", &target)? }))
+    }
+
+    /// Records that an agent connected; the number of its session fences the ones before.
+    pub async fn connect_agent(
+        &mut self,
+        agent: AgentId,
+        software: &str,
+        features: &[String],
+        capacity: &serde_json::Value,
+    ) -> Result<i64> {
+        let features = serde_json::to_string(features).map_err(|error| StoreError::Unusable(error.to_string()))?;
+        let session: Option<i64> = sqlx::query_scalar(
+            "UPDATE agent SET session = session + 1, connected = 1, software = $1, features = $2, last_seen_at = $3 \
+             WHERE id = $4 RETURNING session",
+        )
+        .bind(software)
+        .bind(features)
+        .bind(self.now())
+        .bind(agent.to_string())
+        .fetch_optional(&mut *self.transaction)
+        .await?;
+        sqlx::query("UPDATE target SET capacity = $1 WHERE id = (SELECT target FROM agent WHERE id = $2)")
+            .bind(capacity.to_string())
+            .bind(agent.to_string())
+            .execute(&mut *self.transaction)
+            .await?;
+        session.ok_or_else(|| StoreError::not_found(agent))
+    }
+
+    /// Records that an agent's session ended, unless a newer one has begun.
+    pub async fn disconnect_agent(&mut self, agent: AgentId, session: i64) -> Result<()> {
+        sqlx::query("UPDATE agent SET connected = 0, last_seen_at = $1 WHERE id = $2 AND session = $3")
+            .bind(self.now())
+            .bind(agent.to_string())
+            .bind(session)
+            .execute(&mut *self.transaction)
+            .await?;
+        Ok(())
+    }
+
+    /// Records at start that nobody is connected yet.
+    pub async fn disconnect_all(&mut self) -> Result<()> {
+        sqlx::query("UPDATE agent SET connected = 0").execute(&mut *self.transaction).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,115 @@
+//! Events: what changed, in order.
+
+use sqlx::FromRow;
+use types::{OperationId, ResourceId, ResourceName, TenantName};
+
+use crate::column::{counter, narrow, parse, parse_optional};
+use crate::{Caller, Result, Session, Write};
+
+/// One change of a resource.
+#[derive(Clone, Debug)]
+pub struct EventRow {
+    /// Its place in the order.
+    pub sequence: u64,
+    /// Whose resource it is about.
+    pub tenant: TenantName,
+    /// When it happened.
+    pub at: i64,
+    /// The noun of the kind.
+    pub kind: String,
+    /// The resource.
+    pub resource: ResourceId,
+    /// The resource's name.
+    pub name: ResourceName,
+    /// What happened.
+    pub change: String,
+    /// Where the resource is in its life after it.
+    pub state: String,
+    /// The operation that it belongs to.
+    pub operation: Option<OperationId>,
+    /// More, for a person.
+    pub message: Option<String>,
+}
+
+/// An event to be recorded.
+pub struct NewEvent<'a> {
+    /// The resource.
+    pub resource: ResourceId,
+    /// What happened.
+    pub change: &'a str,
+    /// The operation that it belongs to.
+    pub operation: Option<OperationId>,
+    /// More, for a person.
+    pub message: Option<&'a str>,
+}
+
+#[derive(FromRow)]
+struct Columns {
+    sequence: i64,
+    tenant: String,
+    at: i64,
+    kind: String,
+    resource: String,
+    name: String,
+    change: String,
+    state: String,
+    operation: Option<String>,
+    message: Option<String>,
+}
+
+impl<Mode> Session<'_, Mode> {
+    /// Events after `sequence` in order, at most `limit`.
+    pub async fn events(&mut self, caller: &Caller, sequence: u64, limit: u32) -> Result<Vec<EventRow>> {
+        let rows: Vec<Columns> = sqlx::query_as(
+            "SELECT sequence, tenant, at, kind, resource, name, change, state, operation, message FROM event \
+             WHERE sequence > $1 AND tenant LIKE $2 ORDER BY sequence LIMIT $3",
+        )
+        .bind(counter(sequence))
+        .bind(caller.pattern())
+        .bind(i64::from(limit))
+        .fetch_all(&mut *self.transaction)
+        .await?;
+        rows.into_iter()
+            .map(|columns| {
+                Ok(EventRow {
+                    sequence: narrow("event.sequence", columns.sequence)?,
+                    tenant: parse("event.tenant", &columns.tenant)?,
+                    at: columns.at,
+                    kind: columns.kind,
+                    resource: parse("event.resource", &columns.resource)?,
+                    name: parse("event.name", &columns.name)?,
+                    change: columns.change,
+                    state: columns.state,
+                    operation: parse_optional("event.operation", columns.operation)?,
+                    message: columns.message,
+                })
+            })
+            .collect()
+    }
+
+    /// The sequence number of the newest event; 0 before the first.
+    pub async fn last_event(&mut self) -> Result<u64> {
+        let last: Option<i64> =
+            sqlx::query_scalar("SELECT MAX(sequence) FROM event").fetch_one(&mut *self.transaction).await?;
+        narrow("event.sequence", last.unwrap_or(0))
+    }
+}
+
+impl Session<'_, Write> {
+    /// Records an event about a resource as it is in this transaction.
+    pub async fn add_event(&mut self, caller: &Caller, event: &NewEvent<'_>) -> Result<()> {
+        sqlx::query(
+            "INSERT INTO event (tenant, at, kind, resource, name, change, state, operation, message) \
+             SELECT tenant, $1, kind, id, name, $2, state, $3, $4 FROM resource WHERE id = $5 AND tenant LIKE $6",
+        )
+        .bind(self.now())
+        .bind(event.change)
+        .bind(event.operation.map(|id| id.to_string()))
+        .bind(event.message)
+        .bind(event.resource.to_string())
+        .bind(caller.pattern())
+        .execute(&mut *self.transaction)
+        .await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,322 @@
+//! Operations and their steps, claimed by one executor at a time.
+
+use sqlx::FromRow;
+use types::{OperationId, ResourceId, TenantName};
+
+use crate::column::{json, narrow, parse};
+use crate::{Caller, Result, Session, StoreError, Write};
+
+/// An operation as the database has it.
+#[derive(Clone, Debug)]
+pub struct OperationRow {
+    /// The id.
+    pub id: OperationId,
+    /// Whose it is.
+    pub tenant: TenantName,
+    /// The resource that changes.
+    pub resource: ResourceId,
+    /// Kind and verb.
+    pub action: String,
+    /// How far it is.
+    pub state: String,
+    /// When it counts as stuck.
+    pub deadline_at: i64,
+    /// The spec before an update.
+    pub previous_spec: Option<serde_json::Value>,
+    /// Why it failed or what it waits for.
+    pub reason: Option<String>,
+    /// When it was asked for.
+    pub created_at: i64,
+    /// When it last moved.
+    pub updated_at: i64,
+    /// When it ended.
+    pub finished_at: Option<i64>,
+    /// Its steps in order.
+    pub steps: Vec<StepRow>,
+}
+
+/// One step of an operation.
+#[derive(Clone, Debug)]
+pub struct StepRow {
+    /// Its place, from 0.
+    pub position: u32,
+    /// What it does.
+    pub name: String,
+    /// How far it is.
+    pub state: String,
+    /// Why it waits or failed.
+    pub reason: Option<String>,
+    /// What it waits for, as the executor wrote it.
+    pub awaits: serde_json::Value,
+}
+
+/// An operation to be made.
+pub struct NewOperation<'a> {
+    /// The id.
+    pub id: OperationId,
+    /// The resource that changes.
+    pub resource: ResourceId,
+    /// Kind and verb.
+    pub action: &'a str,
+    /// How long it may take before it counts as stuck, in milliseconds.
+    pub deadline_ms: i64,
+    /// The spec before an update.
+    pub previous_spec: Option<&'a serde_json::Value>,
+    /// The names of its steps in order.
+    pub steps: &'a [&'a str],
+}
+
+/// The right to work an operation: every write of its holder is conditional on the attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Claim {
+    /// Which operation.
+    pub operation: OperationId,
+    /// Which attempt at it.
+    pub attempt: i64,
+}
+
+#[derive(FromRow)]
+struct Columns {
+    id: String,
+    tenant: String,
+    resource: String,
+    action: String,
+    state: String,
+    deadline_at: i64,
+    previous_spec: Option<String>,
+    reason: Option<String>,
+    created_at: i64,
+    updated_at: i64,
+    finished_at: Option<i64>,
+}
+
+/// Every query of operations begins like this.
+macro_rules! select_operations {
+    ($rest:literal) => {
+        concat!(
+            "SELECT id, tenant, resource, action, state, deadline_at, previous_spec, reason, created_at, updated_at, \
+             finished_at FROM operation ",
+            $rest
+        )
+    };
+}
+
+impl<Mode> Session<'_, Mode> {
+    /// One operation with its steps.
+    pub async fn operation(&mut self, caller: &Caller, id: OperationId) -> Result<OperationRow> {
+        let columns: Option<Columns> = sqlx::query_as(select_operations!("WHERE id = $1 AND tenant LIKE $2"))
+            .bind(id.to_string())
+            .bind(caller.pattern())
+            .fetch_optional(&mut *self.transaction)
+            .await?;
+        let columns = columns.ok_or_else(|| StoreError::not_found(id))?;
+        self.with_steps(columns).await
+    }
+
+    /// Operations from the newest, before `before`, at most `limit`.
+    pub async fn operations(
+        &mut self,
+        caller: &Caller,
+        before: Option<OperationId>,
+        limit: u32,
+    ) -> Result<Vec<OperationRow>> {
+        let rows: Vec<Columns> =
+            sqlx::query_as(select_operations!("WHERE tenant LIKE $1 AND id < $2 ORDER BY id DESC LIMIT $3"))
+                .bind(caller.pattern())
+                .bind(before.map_or_else(|| "oq".to_owned(), |id| id.to_string()))
+                .bind(i64::from(limit))
+                .fetch_all(&mut *self.transaction)
+                .await?;
+        let mut operations = Vec::with_capacity(rows.len());
+        for columns in rows {
+            operations.push(self.with_steps(columns).await?);
+        }
+        Ok(operations)
+    }
+
+    /// The operation under way on a resource.
+    pub async fn active_operation(&mut self, caller: &Caller, resource: ResourceId) -> Result<Option<OperationId>> {
+        let id: Option<String> = sqlx::query_scalar(
+            "SELECT id FROM operation WHERE resource = $1 AND state IN ('pending', 'running') AND tenant LIKE $2",
+        )
+        .bind(resource.to_string())
+        .bind(caller.pattern())
+        .fetch_optional(&mut *self.transaction)
+        .await?;
+        id.map(|id| parse("operation.id", &id)).transpose()
+    }
+
+    async fn with_steps(&mut self, columns: Columns) -> Result<OperationRow> {
+        let steps: Vec<(i64, String, String, Option<String>, String)> = sqlx::query_as(
+            "SELECT position, name, state, reason, awaits FROM step WHERE operation = $1 ORDER BY position",
+        )
+        .bind(&columns.id)
+        .fetch_all(&mut *self.transaction)
+        .await?;
+        Ok(OperationRow {
+            id: parse("operation.id", &columns.id)?,
+            tenant: parse("operation.tenant", &columns.tenant)?,
+            resource: parse("operation.resource", &columns.resource)?,
+            action: columns.action,
+            state: columns.state,
+            deadline_at: columns.deadline_at,
+            previous_spec: columns.previous_spec.map(|spec| json("operation.previous_spec", &spec)).transpose()?,
+            reason: columns.reason,
+            created_at: columns.created_at,
+            updated_at: columns.updated_at,
+            finished_at: columns.finished_at,
+            steps: steps
+                .into_iter()
+                .map(|(position, name, state, reason, awaits)| {
+                    let (position, awaits) = (narrow("step.position", position)?, json("step.awaits", &awaits)?);
+                    Ok(StepRow { position, name, state, reason, awaits })
+                })
+                .collect::<Result<_>>()?,
+        })
+    }
+}
+
+impl Session<'_, Write> {
+    /// Records an operation with all its steps.
+    pub async fn add_operation(&mut self, caller: &Caller, new: &NewOperation<'_>) -> Result<()> {
+        let tenant = self.tenant_of(caller, new.resource).await?;
+        sqlx::query(
+            "INSERT INTO operation (id, tenant, resource, action, state, deadline_at, previous_spec, created_at, updated_at) \
+             VALUES ($1, $2, $3, $4, 'pending', $5, $6, $7, $7)",
+        )
+        .bind(new.id.to_string())
+        .bind(tenant.as_str())
+        .bind(new.resource.to_string())
+        .bind(new.action)
+        .bind(self.now() + new.deadline_ms)
+        .bind(new.previous_spec.map(ToString::to_string))
+        .bind(self.now())
+        .execute(&mut *self.transaction)
+        .await?;
+        for (position, name) in (0_i64..).zip(new.steps) {
+            sqlx::query(
+                "INSERT INTO step (operation, position, tenant, name, state) VALUES ($1, $2, $3, $4, 'pending')",
+            )
+            .bind(new.id.to_string())
+            .bind(position)
+            .bind(tenant.as_str())
+            .bind(*name)
+            .execute(&mut *self.transaction)
+            .await?;
+        }
+        Ok(())
+    }
+
+    /// Cancels the operation under way on a resource, if there is one: a delete comes first. Its executor is fenced off.
+    pub async fn preempt_operation(&mut self, caller: &Caller, resource: ResourceId) -> Result<()> {
+        sqlx::query(
+            "UPDATE operation SET state = 'cancelled', attempt = attempt + 1, reason = 'a delete was asked for', \
+             updated_at = $1, finished_at = $1 \
+             WHERE resource = $2 AND state IN ('pending', 'running') AND tenant LIKE $3",
+        )
+        .bind(self.now())
+        .bind(resource.to_string())
+        .bind(caller.pattern())
+        .execute(&mut *self.transaction)
+        .await?;
+        Ok(())
+    }
+
+    /// Claims the oldest operation that nobody works, for `lease_ms` by the database's clock.
+    pub async fn claim_operation(&mut self, _caller: &Caller, owner: &str, lease_ms: i64) -> Result<Option<Claim>> {
+        let row: Option<(String, i64)> = sqlx::query_as(
+            "UPDATE operation SET owner = $1, lease_until = $2, attempt = attempt + 1, state = 'running', updated_at = $3 \
+             WHERE id = (SELECT id FROM operation WHERE state IN ('pending', 'running') \
+             AND (lease_until IS NULL OR lease_until < $3) ORDER BY id LIMIT 1) RETURNING id, attempt",
+        )
+        .bind(owner)
+        .bind(self.now() + lease_ms)
+        .bind(self.now())
+        .fetch_optional(&mut *self.transaction)
+        .await?;
+        row.map(|(id, attempt)| Ok(Claim { operation: parse("operation.id", &id)?, attempt })).transpose()
+    }
+
+    /// Prolongs the leases of all operations that `owner` works.
+    pub async fn renew_leases(&mut self, _caller: &Caller, owner: &str, lease_ms: i64) -> Result<()> {
+        sqlx::query("UPDATE operation SET lease_until = $1 WHERE owner = $2 AND state = 'running'")
+            .bind(self.now() + lease_ms)
+            .bind(owner)
+            .execute(&mut *self.transaction)
+            .await?;
+        Ok(())
+    }
+
+    /// Gives up all leases of `owner`, so that another executor, or the next start of this one, goes on at once.
+    pub async fn give_up_leases(&mut self, _caller: &Caller, owner: &str) -> Result<()> {
+        sqlx::query("UPDATE operation SET lease_until = NULL, owner = NULL WHERE owner = $1 AND state = 'running'")
+            .bind(owner)
+            .execute(&mut *self.transaction)
+            .await?;
+        Ok(())
+    }
+
+    /// Fails with [`StoreError::Fenced`] unless the claim still holds. Every write of an executor begins with this.
+    pub async fn guard(&mut self, claim: Claim) -> Result<()> {
+        let done =
+            sqlx::query("UPDATE operation SET updated_at = $1 WHERE id = $2 AND attempt = $3 AND state = 'running'")
+                .bind(self.now())
+                .bind(claim.operation.to_string())
+                .bind(claim.attempt)
+                .execute(&mut *self.transaction)
+                .await?;
+        match done.rows_affected() {
+            0 => Err(StoreError::Fenced),
+            _ => Ok(()),
+        }
+    }
+
+    /// Moves a step on.
+    pub async fn set_step(
+        &mut self,
+        claim: Claim,
+        position: u32,
+        state: &str,
+        reason: Option<&str>,
+        awaits: Option<&serde_json::Value>,
+    ) -> Result<()> {
+        sqlx::query(
+            "UPDATE step SET state = $1, reason = $2, awaits = COALESCE($3, awaits) WHERE operation = $4 AND position = $5",
+        )
+        .bind(state)
+        .bind(reason)
+        .bind(awaits.map(ToString::to_string))
+        .bind(claim.operation.to_string())
+        .bind(i64::from(position))
+        .execute(&mut *self.transaction)
+        .await?;
+        Ok(())
+    }
+
+    /// Says what an operation waits for.
+    pub async fn set_operation_reason(&mut self, claim: Claim, reason: Option<&str>) -> Result<()> {
+        sqlx::query("UPDATE operation SET reason = $1 WHERE id = $2 AND attempt = $3")
+            .bind(reason)
+            .bind(claim.operation.to_string())
+            .bind(claim.attempt)
+            .execute(&mut *self.transaction)
+            .await?;
+        Ok(())
+    }
+
+    /// Ends an operation.
+    pub async fn finish_operation(&mut self, claim: Claim, state: &str, reason: Option<&str>) -> Result<()> {
+        sqlx::query(
+            "UPDATE operation SET state = $1, reason = $2, finished_at = $3, updated_at = $3, owner = NULL, \
+             lease_until = NULL WHERE id = $4 AND attempt = $5",
+        )
+        .bind(state)
+        .bind(reason)
+        .bind(self.now())
+        .bind(claim.operation.to_string())
+        .bind(claim.attempt)
+        .execute(&mut *self.transaction)
+        .await?;
+        Ok(())
+    }
+}

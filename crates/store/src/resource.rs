@@ -1,0 +1,379 @@
+//! Resources: the envelope, the status beside it, tags, references and conditions.
+
+use sqlx::FromRow;
+use types::{Generation, ResourceId, ResourceName, Tags, TenantName};
+
+use crate::column::{json, narrow, parse};
+use crate::{Caller, Result, Session, StoreError, Write};
+
+/// A resource as the database has it; spec and status are JSON of the kind's types.
+#[derive(Clone, Debug)]
+pub struct ResourceRow {
+    /// The id.
+    pub id: ResourceId,
+    /// Whose it is.
+    pub tenant: TenantName,
+    /// The noun of its kind.
+    pub kind: String,
+    /// The name.
+    pub name: ResourceName,
+    /// How often the spec was set.
+    pub generation: Generation,
+    /// Which release's form the spec has.
+    pub spec_version: u32,
+    /// What was asked.
+    pub spec: serde_json::Value,
+    /// Where it is in its life.
+    pub state: String,
+    /// What was observed.
+    pub status: serde_json::Value,
+    /// Tags.
+    pub tags: Tags,
+    /// What is true of it.
+    pub conditions: Vec<ConditionRow>,
+    /// When it was asked for.
+    pub created_at: i64,
+    /// When its spec or state changed last.
+    pub updated_at: i64,
+}
+
+/// Something that is true or not of a resource.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConditionRow {
+    /// What it says.
+    pub name: String,
+    /// Whether it is so.
+    pub holds: bool,
+    /// Why.
+    pub reason: Option<String>,
+    /// Since when.
+    pub since: i64,
+}
+
+/// A resource to be made.
+pub struct NewResource<'a> {
+    /// The id.
+    pub id: ResourceId,
+    /// Whose it is.
+    pub tenant: &'a TenantName,
+    /// The noun of its kind.
+    pub kind: &'a str,
+    /// The name.
+    pub name: &'a ResourceName,
+    /// Tags.
+    pub tags: &'a Tags,
+    /// Which form the spec has.
+    pub spec_version: u32,
+    /// What was asked.
+    pub spec: &'a serde_json::Value,
+    /// What is known so far.
+    pub status: &'a serde_json::Value,
+}
+
+#[derive(FromRow)]
+struct Columns {
+    id: String,
+    tenant: String,
+    kind: String,
+    name: String,
+    generation: i64,
+    spec_version: i64,
+    spec: String,
+    state: String,
+    body: String,
+    created_at: i64,
+    updated_at: i64,
+}
+
+/// Every query of resources begins like this.
+macro_rules! select_resources {
+    ($rest:literal) => {
+        concat!(
+            "SELECT r.id, r.tenant, r.kind, r.name, r.generation, r.spec_version, r.spec, r.state, s.body, \
+             r.created_at, r.updated_at FROM resource r JOIN status s ON s.resource = r.id ",
+            $rest
+        )
+    };
+}
+
+impl<Mode> Session<'_, Mode> {
+    /// One resource.
+    pub async fn resource(&mut self, caller: &Caller, id: ResourceId) -> Result<ResourceRow> {
+        let columns: Option<Columns> = sqlx::query_as(select_resources!("WHERE r.id = $1 AND r.tenant LIKE $2"))
+            .bind(id.to_string())
+            .bind(caller.pattern())
+            .fetch_optional(&mut *self.transaction)
+            .await?;
+        let columns = columns.ok_or_else(|| StoreError::not_found(id))?;
+        self.complete(columns).await
+    }
+
+    /// The id of the resource of that kind and name.
+    pub async fn resource_named(
+        &mut self,
+        caller: &Caller,
+        tenant: &TenantName,
+        kind: &str,
+        name: &ResourceName,
+    ) -> Result<ResourceId> {
+        let found: Option<String> = sqlx::query_scalar(
+            "SELECT id FROM resource WHERE tenant = $1 AND kind = $2 AND name = $3 AND tenant LIKE $4",
+        )
+        .bind(tenant.as_str())
+        .bind(kind)
+        .bind(name.as_str())
+        .bind(caller.pattern())
+        .fetch_optional(&mut *self.transaction)
+        .await?;
+        parse("resource.id", &found.ok_or_else(|| StoreError::not_found(format!("{kind} {name}")))?)
+    }
+
+    /// Resources of a kind in the order of ids, after `after`, at most `limit`.
+    pub async fn resources(
+        &mut self,
+        caller: &Caller,
+        kind: &str,
+        after: Option<ResourceId>,
+        limit: u32,
+    ) -> Result<Vec<ResourceRow>> {
+        let rows: Vec<Columns> = sqlx::query_as(select_resources!(
+            "WHERE r.kind = $1 AND r.tenant LIKE $2 AND r.id > $3 ORDER BY r.id LIMIT $4"
+        ))
+        .bind(kind)
+        .bind(caller.pattern())
+        .bind(after.map(|id| id.to_string()).unwrap_or_default())
+        .bind(i64::from(limit))
+        .fetch_all(&mut *self.transaction)
+        .await?;
+        let mut resources = Vec::with_capacity(rows.len());
+        for columns in rows {
+            resources.push(self.complete(columns).await?);
+        }
+        Ok(resources)
+    }
+
+    /// The resources that refer to `target`, a hundred at most.
+    pub async fn referrers(&mut self, caller: &Caller, target: ResourceId) -> Result<Vec<(ResourceId, ResourceName)>> {
+        let rows: Vec<(String, String)> = sqlx::query_as(
+            "SELECT r.id, r.name FROM reference f JOIN resource r ON r.id = f.source \
+             WHERE f.target = $1 AND f.tenant LIKE $2 ORDER BY r.id LIMIT 100",
+        )
+        .bind(target.to_string())
+        .bind(caller.pattern())
+        .fetch_all(&mut *self.transaction)
+        .await?;
+        rows.iter().map(|(id, name)| Ok((parse("resource.id", id)?, parse("resource.name", name)?))).collect()
+    }
+
+    /// Whose resource it is.
+    pub async fn tenant_of(&mut self, caller: &Caller, id: ResourceId) -> Result<TenantName> {
+        let tenant: Option<String> = sqlx::query_scalar("SELECT tenant FROM resource WHERE id = $1 AND tenant LIKE $2")
+            .bind(id.to_string())
+            .bind(caller.pattern())
+            .fetch_optional(&mut *self.transaction)
+            .await?;
+        parse("resource.tenant", &tenant.ok_or_else(|| StoreError::not_found(id))?)
+    }
+
+    async fn complete(&mut self, columns: Columns) -> Result<ResourceRow> {
+        let tags: Vec<(String, String)> = sqlx::query_as("SELECT name, value FROM tag WHERE resource = $1")
+            .bind(&columns.id)
+            .fetch_all(&mut *self.transaction)
+            .await?;
+        let conditions: Vec<(String, i64, Option<String>, i64)> =
+            sqlx::query_as("SELECT name, holds, reason, since FROM condition WHERE resource = $1 ORDER BY name")
+                .bind(&columns.id)
+                .fetch_all(&mut *self.transaction)
+                .await?;
+        Ok(ResourceRow {
+            id: parse("resource.id", &columns.id)?,
+            tenant: parse("resource.tenant", &columns.tenant)?,
+            kind: columns.kind,
+            name: parse("resource.name", &columns.name)?,
+            generation: Generation(narrow("resource.generation", columns.generation)?),
+            spec_version: narrow("resource.spec_version", columns.spec_version)?,
+            spec: json("resource.spec", &columns.spec)?,
+            state: columns.state,
+            status: json("status.body", &columns.body)?,
+            tags: tags
+                .iter()
+                .map(|(name, value)| Ok((parse("tag.name", name)?, parse("tag.value", value)?)))
+                .collect::<Result<Tags>>()?,
+            conditions: conditions
+                .into_iter()
+                .map(|(name, holds, reason, since)| ConditionRow { name, holds: holds != 0, reason, since })
+                .collect(),
+            created_at: columns.created_at,
+            updated_at: columns.updated_at,
+        })
+    }
+}
+
+impl Session<'_, Write> {
+    /// Makes a resource in state `creating`, generation 1.
+    pub async fn add_resource(&mut self, caller: &Caller, resource: &NewResource<'_>) -> Result<()> {
+        if caller.tenant().is_some_and(|tenant| tenant != resource.tenant) {
+            return Err(StoreError::not_found(format!("tenant {}", resource.tenant)));
+        }
+        sqlx::query(
+            "INSERT INTO resource (id, tenant, kind, name, generation, spec_version, spec, state, created_at, updated_at) \
+             VALUES ($1, $2, $3, $4, 1, $5, $6, 'creating', $7, $7)",
+        )
+        .bind(resource.id.to_string())
+        .bind(resource.tenant.as_str())
+        .bind(resource.kind)
+        .bind(resource.name.as_str())
+        .bind(i64::from(resource.spec_version))
+        .bind(resource.spec.to_string())
+        .bind(self.now())
+        .execute(&mut *self.transaction)
+        .await?;
+        sqlx::query("INSERT INTO status (resource, tenant, body, updated_at) VALUES ($1, $2, $3, $4)")
+            .bind(resource.id.to_string())
+            .bind(resource.tenant.as_str())
+            .bind(resource.status.to_string())
+            .bind(self.now())
+            .execute(&mut *self.transaction)
+            .await?;
+        self.set_tags(caller, resource.id, resource.tags).await
+    }
+
+    /// Fills in what the core chose for a resource in the transaction that makes it; the generation stays.
+    pub async fn fill_in(&mut self, caller: &Caller, id: ResourceId, spec: &serde_json::Value) -> Result<()> {
+        let done = sqlx::query("UPDATE resource SET spec = $1 WHERE id = $2 AND tenant LIKE $3")
+            .bind(spec.to_string())
+            .bind(id.to_string())
+            .bind(caller.pattern())
+            .execute(&mut *self.transaction)
+            .await?;
+        found(done.rows_affected(), id)
+    }
+
+    /// Puts a new spec in the place of the old one, one generation on.
+    pub async fn set_spec(
+        &mut self,
+        caller: &Caller,
+        id: ResourceId,
+        name: &ResourceName,
+        spec: &serde_json::Value,
+    ) -> Result<()> {
+        let done = sqlx::query(
+            "UPDATE resource SET name = $1, spec = $2, generation = generation + 1, updated_at = $3 \
+             WHERE id = $4 AND tenant LIKE $5",
+        )
+        .bind(name.as_str())
+        .bind(spec.to_string())
+        .bind(self.now())
+        .bind(id.to_string())
+        .bind(caller.pattern())
+        .execute(&mut *self.transaction)
+        .await?;
+        found(done.rows_affected(), id)
+    }
+
+    /// Moves a resource on in its life.
+    pub async fn set_state(&mut self, caller: &Caller, id: ResourceId, state: &str) -> Result<()> {
+        let done = sqlx::query("UPDATE resource SET state = $1, updated_at = $2 WHERE id = $3 AND tenant LIKE $4")
+            .bind(state)
+            .bind(self.now())
+            .bind(id.to_string())
+            .bind(caller.pattern())
+            .execute(&mut *self.transaction)
+            .await?;
+        found(done.rows_affected(), id)
+    }
+
+    /// Writes what was observed; the generation stays.
+    pub async fn set_status(&mut self, caller: &Caller, id: ResourceId, status: &serde_json::Value) -> Result<()> {
+        let done = sqlx::query("UPDATE status SET body = $1, updated_at = $2 WHERE resource = $3 AND tenant LIKE $4")
+            .bind(status.to_string())
+            .bind(self.now())
+            .bind(id.to_string())
+            .bind(caller.pattern())
+            .execute(&mut *self.transaction)
+            .await?;
+        found(done.rows_affected(), id)
+    }
+
+    /// Puts these tags in the place of all there are.
+    pub async fn set_tags(&mut self, caller: &Caller, id: ResourceId, tags: &Tags) -> Result<()> {
+        let tenant = self.tenant_of(caller, id).await?;
+        sqlx::query("DELETE FROM tag WHERE resource = $1").bind(id.to_string()).execute(&mut *self.transaction).await?;
+        for (name, value) in tags {
+            sqlx::query("INSERT INTO tag (resource, tenant, name, value) VALUES ($1, $2, $3, $4)")
+                .bind(id.to_string())
+                .bind(tenant.as_str())
+                .bind(name.as_str())
+                .bind(value.as_str())
+                .execute(&mut *self.transaction)
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Says whether something is true of a resource; `since` moves only when that changes.
+    pub async fn set_condition(
+        &mut self,
+        caller: &Caller,
+        id: ResourceId,
+        name: &str,
+        holds: bool,
+        reason: Option<&str>,
+    ) -> Result<()> {
+        let tenant = self.tenant_of(caller, id).await?;
+        sqlx::query(
+            "INSERT INTO condition (resource, tenant, name, holds, reason, since) VALUES ($1, $2, $3, $4, $5, $6) \
+             ON CONFLICT (resource, name) DO UPDATE SET reason = excluded.reason, holds = excluded.holds, \
+             since = CASE WHEN condition.holds = excluded.holds THEN condition.since ELSE excluded.since END",
+        )
+        .bind(id.to_string())
+        .bind(tenant.as_str())
+        .bind(name)
+        .bind(i64::from(holds))
+        .bind(reason)
+        .bind(self.now())
+        .execute(&mut *self.transaction)
+        .await?;
+        Ok(())
+    }
+
+    /// Puts these references in the place of all that `source` has.
+    pub async fn set_references(&mut self, caller: &Caller, source: ResourceId, targets: &[ResourceId]) -> Result<()> {
+        let tenant = self.tenant_of(caller, source).await?;
+        sqlx::query("DELETE FROM reference WHERE source = $1")
+            .bind(source.to_string())
+            .execute(&mut *self.transaction)
+            .await?;
+        for target in targets {
+            sqlx::query("INSERT INTO reference (source, target, tenant) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING")
+                .bind(source.to_string())
+                .bind(target.to_string())
+                .bind(tenant.as_str())
+                .execute(&mut *self.transaction)
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Forgets a resource whose allocations are released and whose jobs are confirmed gone.
+    pub async fn forget_resource(&mut self, caller: &Caller, id: ResourceId) -> Result<()> {
+        sqlx::query("DELETE FROM job WHERE resource = $1 AND tenant LIKE $2 AND desired IS NULL")
+            .bind(id.to_string())
+            .bind(caller.pattern())
+            .execute(&mut *self.transaction)
+            .await?;
+        let done = sqlx::query("DELETE FROM resource WHERE id = $1 AND tenant LIKE $2")
+            .bind(id.to_string())
+            .bind(caller.pattern())
+            .execute(&mut *self.transaction)
+            .await?;
+        found(done.rows_affected(), id)
+    }
+}
+
+fn found(rows: u64, id: ResourceId) -> Result<()> {
+    match rows {
+        0 => Err(StoreError::not_found(id)),
+        _ => Ok(()),
+    }
+}
