@@ -4,10 +4,17 @@
 //! implements [`Target`] and hands it to [`agent`]. This crate knows neither libvirt nor OpenWrt nor the database.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod convert;
+pub mod core_url;
 pub mod desired;
+pub mod greeting;
+pub mod invitation;
 pub mod job;
+pub mod listener;
 pub mod observed;
 pub mod secret_field;
+#[cfg(feature = "simulated")]
+pub mod simulated;
 pub mod target;
 
 /// The wire form, generated from `proto/jobs.proto`.
@@ -16,6 +23,9 @@ pub mod proto {
     tonic::include_proto!("rhyzome.jobs.v1");
 }
 
+pub use core_url::CoreUrl;
+pub use greeting::{Hello, Welcome};
+pub use invitation::Invitation;
 pub use job::{EntryReport, Held, Job, Object, Outcome, Report, Want};
 pub use secret_field::SecretField;
 pub use target::{Batching, Context, ImageSource, Observer, Target};

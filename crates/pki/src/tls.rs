@@ -45,6 +45,13 @@ impl Roots {
         Ok(Self { certificates: certificates(pem)? })
     }
 
+    /// The one certificate of these bytes.
+    pub fn from_der(der: Vec<u8>) -> Result<Self, PkiError> {
+        let certificate = CertificateDer::from(der);
+        parse(&certificate)?;
+        Ok(Self { certificates: vec![certificate] })
+    }
+
     /// The certificates.
     pub fn certificates(&self) -> &[CertificateDer<'static>] {
         &self.certificates
