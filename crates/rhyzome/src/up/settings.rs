@@ -1,0 +1,77 @@
+//! What `rhyzome up` can be told; everything has a default.
+
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+
+use serde::{Deserialize, Serialize};
+use types::{Port, Subnet};
+
+/// The settings of an installation on one machine.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// Where the API listens.
+    pub http: SocketAddr,
+    /// Where the agents are served.
+    pub jobs: SocketAddr,
+    /// Where addresses come from.
+    pub pools: Pools,
+    /// The WireGuard port of the first network; the others follow.
+    pub wireguard_first_port: Port,
+    /// The embedded router.
+    pub router: Router,
+}
+
+/// The addresses that networks and peers get when they ask for none.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pools {
+    /// Networks take subnets of this.
+    pub networks: Subnet,
+    /// Peers take addresses of this.
+    pub peers: Subnet,
+}
+
+/// The embedded router's names and addresses on the machine.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Router {
+    /// The network namespace that it lives in.
+    pub namespace: String,
+    /// The machine's end of the link to it.
+    pub uplink: String,
+    /// The addresses of that link.
+    pub subnet: Subnet,
+    /// The machine's nft table that masquerades for it and brings WireGuard to it.
+    pub table: String,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            http: loopback(7443),
+            jobs: loopback(7444),
+            pools: Pools { networks: subnet("10.64.0.0/12"), peers: subnet("10.80.0.0/16") },
+            wireguard_first_port: Port::try_from(51820).expect("invariant: 51820 is a port"),
+            router: Router::default(),
+        }
+    }
+}
+
+impl Default for Router {
+    fn default() -> Self {
+        Self {
+            namespace: "rhyzome-router".to_owned(),
+            uplink: "rzuplink".to_owned(),
+            subnet: subnet("198.18.255.252/30"),
+            table: "rhyzome-router".to_owned(),
+        }
+    }
+}
+
+fn loopback(port: u16) -> SocketAddr {
+    SocketAddrV4::new(Ipv4Addr::LOCALHOST, port).into()
+}
+
+fn subnet(text: &str) -> Subnet {
+    text.parse().expect("invariant: the defaults are subnets")
+}

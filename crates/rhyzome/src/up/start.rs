@@ -1,0 +1,109 @@
+//! The order in which everything comes up.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use pki::{Alpn, Authority, Roots};
+use time::OffsetDateTime;
+
+use super::layout::Layout;
+use super::program::{Program, executable};
+use super::settings::Settings;
+use super::state::StateFile;
+use super::supervisor::Supervisor;
+use super::{certificate, configuration, machine, readiness};
+
+/// The switch that lets packets pass between interfaces; the router's link needs it.
+const IP_FORWARD: &str = "net/ipv4/ip_forward";
+
+/// Brings everything up; what was started stays with the supervisor, also when a later step fails.
+pub async fn start(layout: &Layout, state: &StateFile, supervisor: &mut Supervisor) -> Result<()> {
+    pki::install_provider();
+    let settings = state.snapshot().settings;
+    let mut clock = Clock::start();
+
+    certificates(layout, &settings)?;
+    remember_switch(state, IP_FORWARD)?;
+    clock.done("certificates are in date");
+
+    let core = configuration::write(layout, "rhyzome", &configuration::core(layout, &settings))?;
+    supervisor.keep(program(layout, "rhyzome", &["serve", "--config", text(&core)?])?)?;
+    readiness::core(layout, settings.http).await?;
+    clock.done(&format!("the core answers at https://{}", settings.http));
+
+    let client = sign_in(layout, &core, &settings)?;
+
+    clock.done("the command line may sign in");
+
+    readiness::agents(layout, &client, &[]).await?;
+    Ok(())
+}
+
+fn certificates(layout: &Layout, settings: &Settings) -> Result<()> {
+    let now = OffsetDateTime::now_utc();
+    let authority = Authority::load_or_init(&layout.authority(), now)?;
+    let names = |address: std::net::IpAddr| vec![address.to_string(), "localhost".to_owned()];
+    certificate::ensure(
+        &authority,
+        &names(settings.http.ip()),
+        &layout.certificate("core"),
+        &layout.key("core"),
+        now,
+    )?;
+    Ok(())
+}
+
+/// Makes a token where there is none, writes what `rhyzomectl` needs, and signs in with it.
+fn sign_in(layout: &Layout, core: &Path, settings: &Settings) -> Result<api::Client> {
+    let token = layout.secret("token");
+    if !token.exists() {
+        let made = ["admin", "token", "create", "--config", text(core)?, "--tenant", "local", "--name", "up"];
+        admin(&[&made[..], &["--scope", "*:*", "--output", text(&token)?]].concat())?;
+    }
+    configuration::write(layout, "rhyzomectl", &configuration::rhyzomectl(layout, settings))?;
+    let roots = Roots::from_pem(&config::file::read(&layout.authority_certificate())?)?;
+    let tls = pki::client_config(&roots, None, Alpn::Http1)?;
+    Ok(api::Client::new(&format!("https://{}", settings.http), config::file::read_secret(&token)?, tls)?)
+}
+
+/// Runs a subcommand of this program.
+fn admin(arguments: &[&str]) -> Result<()> {
+    let own = std::env::current_exe()?;
+    machine::run(text(&own)?, arguments)?;
+    Ok(())
+}
+
+fn program(layout: &Layout, name: &'static str, arguments: &[&str]) -> Result<Program> {
+    Ok(Program {
+        name,
+        executable: executable(name)?,
+        arguments: arguments.iter().map(ToString::to_string).collect(),
+        log: layout.log(name),
+    })
+}
+
+/// Writes down how a switch stands, once, so that `down` can put it back.
+fn remember_switch(state: &StateFile, path: &str) -> Result<()> {
+    let current = config::file::read(&Path::new("/proc/sys").join(path))?;
+    state.change(|state| {
+        state.switches.entry(path.to_owned()).or_insert_with(|| current.trim().to_owned());
+    })
+}
+
+fn text(path: &Path) -> Result<&str> {
+    path.to_str().with_context(|| format!("{} is not text in UTF-8", path.display()))
+}
+
+/// Tells what is done, and how long it took.
+struct Clock(Instant);
+
+impl Clock {
+    fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    fn done(&mut self, what: &str) {
+        eprintln!("{:6.1} s  {what}", self.0.elapsed().as_secs_f64());
+    }
+}
