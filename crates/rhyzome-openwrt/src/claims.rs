@@ -18,6 +18,21 @@ pub struct Claims {
     bridge_ports: Vec<(String, Holder)>,
 }
 
+/// What stands in a network's way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Conflict {
+    /// A sentence that names the field.
+    pub reason: String,
+    /// Whether another network of ours is in the way, which may be gone or moved the next time.
+    pub passing: bool,
+}
+
+impl Conflict {
+    fn new(reason: String, holder: &Holder) -> Self {
+        Self { reason, passing: matches!(holder, Holder::Network(_)) }
+    }
+}
+
 /// Who holds something.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Holder {
@@ -77,19 +92,20 @@ impl Claims {
     }
 
     /// Takes what `network` needs, or tells what stands in its way; nothing is taken then.
-    pub fn take(&mut self, network: &desired::Network, bridge_ports: &[String]) -> Result<(), String> {
+    pub fn take(&mut self, network: &desired::Network, bridge_ports: &[String]) -> Result<(), Conflict> {
         let subnet = Ipv4Net::new(network.subnet.network(), network.subnet.prefix_len())
             .expect("invariant: a subnet's prefix has at most 30 bits");
         let meets = |other: &Ipv4Net| other.contains(&subnet.network()) || subnet.contains(&other.network());
         if let Some((other, holder)) = self.subnets.iter().find(|(other, _)| meets(other)) {
-            return Err(format!("subnet: {subnet} overlaps {other} of {holder}"));
+            return Err(Conflict::new(format!("subnet: {subnet} overlaps {other} of {holder}"), holder));
         }
         let port = network.wireguard.port.get();
         if let Some((_, holder)) = self.wireguard_ports.iter().find(|(other, _)| *other == port) {
-            return Err(format!("wireguard.port: {port} is taken by {holder}"));
+            return Err(Conflict::new(format!("wireguard.port: {port} is taken by {holder}"), holder));
         }
         if let Some((device, holder)) = self.bridge_ports.iter().find(|(other, _)| bridge_ports.contains(other)) {
-            return Err(format!("segment: the device {device} is in a bridge of {holder} already"));
+            let reason = format!("segment: the device {device} is in a bridge of {holder} already");
+            return Err(Conflict::new(reason, holder));
         }
         let holder = Holder::Network(network.slot);
         self.subnets.push((subnet, holder.clone()));

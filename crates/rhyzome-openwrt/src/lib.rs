@@ -7,7 +7,10 @@
 
 pub mod admission;
 pub mod claims;
+pub mod effect;
+pub mod live_peers;
 pub mod mark;
 pub mod names;
+pub mod plan;
 pub mod render;
 pub mod segment;
