@@ -1,0 +1,1 @@
+//! End-to-end tests of the whole, with real guests and real packets: see `tests/it`.

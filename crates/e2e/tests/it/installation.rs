@@ -1,0 +1,166 @@
+//! One `rhyzome up` on the test's machine, worked by `rhyzomectl` as a person would.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// How long anything may take that is waited for.
+const PATIENCE: Duration = Duration::from_secs(90);
+const LOOK: Duration = Duration::from_millis(100);
+
+/// The directory of the programs under test: the one above the test binary's.
+pub fn programs_dir() -> PathBuf {
+    let own = std::env::current_exe().unwrap();
+    let dir = own.ancestors().nth(2).unwrap().to_owned();
+    assert!(dir.join("rhyzome").is_file(), "build the programs first: cargo build --workspace --bins");
+    dir
+}
+
+/// Waits until `done` gives something, and says what it waited for if that never comes.
+pub fn wait_for<T>(what: &str, mut done: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(result) = done() {
+            return result;
+        }
+        assert!(Instant::now() < deadline, "waited {} s in vain: {what}", PATIENCE.as_secs());
+        std::thread::sleep(LOOK);
+    }
+}
+
+/// What a command came to.
+pub struct Answer {
+    /// Whether it ended well.
+    pub worked: bool,
+    /// What it printed.
+    pub said: String,
+    /// What it printed, and what it complained about.
+    pub all: String,
+}
+
+impl From<Output> for Answer {
+    fn from(output: Output) -> Self {
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let all = format!("{said}{}", String::from_utf8_lossy(&output.stderr));
+        Self { worked: output.status.success(), said, all }
+    }
+}
+
+/// An installation with its data in a directory that goes with it.
+pub struct Installation {
+    data: tempfile::TempDir,
+}
+
+impl Installation {
+    /// One that is not up yet.
+    pub fn new() -> Self {
+        Self { data: tempfile::Builder::new().prefix("rhyzome-e2e-").tempdir_in("/tmp").unwrap() }
+    }
+
+    /// Where its data lies.
+    pub fn data(&self) -> &Path {
+        self.data.path()
+    }
+
+    /// Runs one of the programs, with the home directory of a person who never used them.
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(programs_dir().join(program));
+        command.stdin(Stdio::null()).env("HOME", self.data().join("home")).env_remove("XDG_RUNTIME_DIR");
+        command
+    }
+
+    fn rhyzome(&self, verb: &[&str]) -> Answer {
+        self.command("rhyzome").args(verb).arg("--data-dir").arg(self.data()).output().unwrap().into()
+    }
+
+    /// `rhyzome up --background`.
+    pub fn try_up(&self) -> Answer {
+        self.rhyzome(&["up", "--background"])
+    }
+
+    /// The same, which must work.
+    pub fn up(&self) {
+        let answer = self.try_up();
+        if !answer.worked {
+            self.show_logs();
+        }
+        assert!(answer.worked, "up failed:\n{}", answer.all);
+    }
+
+    /// `rhyzome down`, which must leave nothing.
+    pub fn down(&self) {
+        let answer = self.rhyzome(&["down"]);
+        assert!(answer.worked, "down failed:\n{}", answer.all);
+    }
+
+    /// Runs `rhyzomectl`.
+    pub fn try_ctl(&self, arguments: &[&str]) -> Answer {
+        let config = self.data().join("rhyzomectl.json");
+        self.command("rhyzomectl").arg("--config").arg(config).args(arguments).output().unwrap().into()
+    }
+
+    /// Runs `rhyzomectl`, which must work, and gives what it printed.
+    pub fn ctl(&self, arguments: &[&str]) -> String {
+        let answer = self.try_ctl(arguments);
+        if !answer.worked {
+            self.show_logs();
+        }
+        assert!(answer.worked, "rhyzomectl {} failed:\n{}", arguments.join(" "), answer.all);
+        answer.said
+    }
+
+    /// The same as JSON.
+    pub fn json(&self, arguments: &[&str]) -> Value {
+        serde_json::from_str(&self.ctl(&[arguments, &["-o", "json"]].concat())).unwrap()
+    }
+
+    /// Runs a shell command in a guest.
+    pub fn ssh(&self, instance: &str, command: &str) -> Answer {
+        self.try_ctl(&["ssh", instance, "--", command])
+    }
+
+    /// Runs a shell command in a guest, which must work, and gives what it printed.
+    pub fn in_guest(&self, instance: &str, command: &str) -> String {
+        let answer = self.ssh(instance, command);
+        assert!(answer.worked, "{instance}: {command} failed:\n{}", answer.all);
+        answer.said
+    }
+
+    /// Waits until the guest of an instance has reported, and gives the instance.
+    pub fn booted(&self, instance: &str) -> Value {
+        wait_for(&format!("the guest of {instance} reports"), || {
+            let found = self.json(&["instance", "get", instance]);
+            (!found["status"]["guest"].is_null()).then_some(found)
+        })
+    }
+
+    /// The programs that `rhyzome up` keeps, and their processes.
+    pub fn processes(&self) -> BTreeMap<String, i32> {
+        let programs = &self.state()["programs"];
+        let process = |(name, process): (&String, &Value)| (name.clone(), process["pid"].as_i64().unwrap() as i32);
+        programs.as_object().unwrap().iter().map(process).collect()
+    }
+
+    /// The process of `rhyzome up` itself.
+    pub fn supervisor(&self) -> i32 {
+        self.state()["supervisor"]["pid"].as_i64().unwrap() as i32
+    }
+
+    fn state(&self) -> Value {
+        serde_json::from_str(&fs::read_to_string(self.data().join("up.json")).unwrap()).unwrap()
+    }
+
+    /// Prints the end of every log.
+    pub fn show_logs(&self) {
+        for entry in fs::read_dir(self.data().join("logs")).into_iter().flatten().flatten() {
+            let text = fs::read_to_string(entry.path()).unwrap_or_default();
+            let lines: Vec<&str> = text.lines().collect();
+            let end = lines[lines.len().saturating_sub(40)..].join("\n");
+            println!("----- {}\n{end}", entry.path().display());
+        }
+    }
+}
