@@ -1,5 +1,6 @@
 //! What agent and core say to each other first.
 
+use serde::{Deserialize, Serialize};
 use types::{ClusterId, Epoch};
 
 use crate::{Held, observed};
@@ -24,7 +25,7 @@ pub struct Hello {
 }
 
 /// The core's answer: on whose behalf it will send jobs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Welcome {
     /// The installation.
     pub cluster: ClusterId,

@@ -4,14 +4,20 @@
 //! implements [`Target`] and hands it to [`agent`]. This crate knows neither libvirt nor OpenWrt nor the database.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod backoff;
+pub mod cache;
+pub mod connection;
 pub mod convert;
 pub mod core_url;
 pub mod desired;
+pub mod enrol;
 pub mod greeting;
 pub mod invitation;
 pub mod job;
 pub mod listener;
 pub mod observed;
+pub mod outbox;
+pub mod queue;
 pub mod secret_field;
 #[cfg(feature = "simulated")]
 pub mod simulated;
