@@ -5,8 +5,8 @@ use std::net::TcpListener;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::installation::Installation;
-use crate::{machine, outside};
+use e2e::installation::Installation;
+use e2e::{machine, outside};
 
 #[test]
 fn a_second_up_and_a_second_down_change_nothing() {

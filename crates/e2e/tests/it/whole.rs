@@ -7,9 +7,9 @@ use std::path::PathBuf;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::installation::{Answer, Installation, wait_for};
-use crate::laptop::Laptop;
-use crate::{image, machine, outside};
+use e2e::installation::{Answer, Installation, wait_for};
+use e2e::laptop::Laptop;
+use e2e::{image, machine, outside};
 
 #[test]
 fn guests_are_apart_reachable_and_leave_no_trace() {

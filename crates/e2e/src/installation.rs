@@ -12,12 +12,12 @@ use serde_json::Value;
 const PATIENCE: Duration = Duration::from_secs(90);
 const LOOK: Duration = Duration::from_millis(100);
 
-/// The directory of the programs under test: the one above the test binary's.
+/// The directory of the programs under test: the nearest one around the test binary that has them.
 pub fn programs_dir() -> PathBuf {
     let own = std::env::current_exe().unwrap();
-    let dir = own.ancestors().nth(2).unwrap().to_owned();
-    assert!(dir.join("rhyzome").is_file(), "build the programs first: cargo build --workspace --bins");
-    dir
+    let dir = own.ancestors().skip(1).find(|dir| dir.join("rhyzome").is_file());
+    let dir = dir.expect("build the programs first: cargo build --workspace --bins");
+    dir.to_owned()
 }
 
 /// Waits until `done` gives something, and says what it waited for if that never comes.
@@ -53,6 +53,12 @@ impl From<Output> for Answer {
 /// An installation with its data in a directory that goes with it.
 pub struct Installation {
     data: tempfile::TempDir,
+}
+
+impl Default for Installation {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl Installation {
