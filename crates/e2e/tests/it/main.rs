@@ -1,5 +1,6 @@
 //! The whole, as people use it: `rhyzome up`, `rhyzomectl`, guests, WireGuard, and `rhyzome down`.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod run;
 mod up;
 mod whole;
