@@ -4,7 +4,7 @@ packages=(
     ca-certificates curl gcc libc6-dev pkg-config
     qemu-system-x86 qemu-utils libvirt-daemon-system libvirt-clients libvirt-dev
     dnsmasq-base nftables iproute2 wireguard-go wireguard-tools procps util-linux jq
-    busybox-static dropbear-bin cpio genisoimage
+    openssh-client busybox-static dropbear-bin cpio genisoimage
 )
 rustup_home=${CARGO_HOME:-${HOME:-/root}/.cargo}
 PATH=$rustup_home/bin:$PATH
@@ -28,7 +28,7 @@ stage_done() {
     trap - EXIT
 }
 
-# Installs the packages that are missing. Starts no service that the machine did not run before.
+# Installs the packages that are missing. Where systemd runs, Debian starts libvirtd with its package.
 install_packages() {
     local missing=()
     for package in "${packages[@]}" "$@"; do
