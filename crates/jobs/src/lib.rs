@@ -4,10 +4,12 @@
 //! implements [`Target`] and hands it to [`agent`]. This crate knows neither libvirt nor OpenWrt nor the database.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod agent;
 pub mod backoff;
 pub mod cache;
 pub mod connection;
 pub mod convert;
+pub mod core_image;
 pub mod core_url;
 pub mod desired;
 pub mod enrol;
@@ -19,6 +21,7 @@ pub mod observed;
 pub mod outbox;
 pub mod queue;
 pub mod secret_field;
+pub mod session;
 #[cfg(feature = "simulated")]
 pub mod simulated;
 pub mod target;
@@ -29,6 +32,7 @@ pub mod proto {
     tonic::include_proto!("rhyzome.jobs.v1");
 }
 
+pub use agent::{AgentConfig, AgentError, run};
 pub use core_url::CoreUrl;
 pub use greeting::{Hello, Welcome};
 pub use invitation::Invitation;

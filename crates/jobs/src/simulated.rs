@@ -33,6 +33,10 @@ pub struct State {
     pub receipts: Vec<Receipt>,
     /// Why it cannot say what it holds, where it cannot.
     pub unreadable: Option<String>,
+    /// Whether the next call panics, as a target with a mistake in it would.
+    pub panic_once: bool,
+    /// How often it was asked what it holds.
+    pub readings: u64,
     script: BTreeMap<Object, VecDeque<Outcome>>,
     observer: Option<Observer>,
 }
@@ -135,6 +139,10 @@ impl Simulated {
 
     fn take(&self, job: Job, together: usize) -> Report {
         let mut state = self.state();
+        if std::mem::take(&mut state.panic_once) {
+            drop(state);
+            panic!("as it was told to");
+        }
         state.receipts.push(Receipt {
             object: job.object,
             version: job.version,
@@ -206,7 +214,8 @@ impl Target for Simulated {
     }
 
     async fn held(&self) -> anyhow::Result<Vec<Held>> {
-        let state = self.state();
+        let mut state = self.state();
+        state.readings += 1;
         if let Some(reason) = &state.unreadable {
             anyhow::bail!("{reason}");
         }
