@@ -61,6 +61,9 @@ pub struct InstanceSpec {
     /// Whether it should run.
     #[serde(default)]
     pub power: Power,
+    /// How often a restart was asked for; raised by POST to `/v1/instances/{instance}/restart`.
+    #[serde(default)]
+    pub restarts: u64,
 }
 
 fn one_vcpu() -> Vcpus {

@@ -231,6 +231,18 @@ impl Session<'_, Write> {
         session.ok_or_else(|| StoreError::not_found(agent))
     }
 
+    /// Fails with [`StoreError::Fenced`] when a newer session of the same agent has begun.
+    pub async fn guard_agent(&mut self, agent: AgentId, session: i64) -> Result<()> {
+        let newest: Option<i64> = sqlx::query_scalar("SELECT session FROM agent WHERE id = $1")
+            .bind(agent.to_string())
+            .fetch_optional(&mut *self.transaction)
+            .await?;
+        match newest == Some(session) {
+            true => Ok(()),
+            false => Err(StoreError::Fenced),
+        }
+    }
+
     /// Records that an agent's session ended, unless a newer one has begun.
     pub async fn disconnect_agent(&mut self, agent: AgentId, session: i64) -> Result<()> {
         sqlx::query("UPDATE agent SET connected = 0, last_seen_at = $1 WHERE id = $2 AND session = $3")

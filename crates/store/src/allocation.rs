@@ -109,6 +109,16 @@ impl<Mode> Session<'_, Mode> {
         parse_optional("placement.hypervisor", row)
     }
 
+    /// How many instances are placed on a hypervisor.
+    pub async fn placed_count(&mut self, caller: &Caller, hypervisor: TargetId) -> Result<u64> {
+        let count: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM placement WHERE hypervisor = $1 AND tenant LIKE $2")
+            .bind(hypervisor.to_string())
+            .bind(caller.pattern())
+            .fetch_one(&mut *self.transaction)
+            .await?;
+        narrow("count", count)
+    }
+
     /// How many instances other than `except` are placed on a hypervisor and refer to `resource` (a network, an image).
     pub async fn placed_referrers(
         &mut self,

@@ -36,8 +36,8 @@ pub enum StoreError {
         /// Of what.
         what: &'static str,
     },
-    /// Another executor or a delete has taken the operation over.
-    #[error("the operation was taken over")]
+    /// Another executor or a delete has taken the operation over, or a newer session the agent.
+    #[error("another has taken this over")]
     Fenced,
     /// The database is of another release or installation, or a secret cannot be opened.
     #[error("{0}")]

@@ -1,0 +1,174 @@
+//! Accepting a change: in one transaction the resource, its allocations and its operation, answered at once.
+
+use std::sync::Arc;
+
+use api::{Accepted, Fault, Kind};
+use axum::http::HeaderValue;
+use serde::Deserialize;
+use store::{NewEvent, NewOperation, ResourceRow, Session, Write};
+use types::{OperationId, ResourceId, Tags};
+
+use crate::core::Core;
+use crate::executor::Step;
+use crate::http::{SignedIn, find};
+use crate::kind::{self, Asked, Ground, Managed};
+use crate::refusal::Refusal;
+
+/// When an operation counts as stuck, in milliseconds after it was asked for.
+const DEADLINE_MS: i64 = 10 * 60 * 1000;
+/// Tags of one resource at most.
+const TAGS: usize = 64;
+
+/// What an update may change.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, bound = "")]
+pub struct Change<K: Kind> {
+    tags: Tags,
+    spec: K::Spec,
+}
+
+/// Accepts a new resource.
+pub async fn create<K: Managed>(core: &Arc<Core>, who: &SignedIn, mut asked: Asked<K>) -> Result<Accepted<K>, Refusal> {
+    let mut session = core.store.write().await?;
+    let mut ground = Ground { core, session: &mut session, caller: &who.caller, tenant: &who.tenant };
+    let mut faults = Vec::new();
+    check_tags(&asked.tags, &mut faults);
+    K::check(&mut ground, &mut asked, &mut faults).await?;
+    if !faults.is_empty() {
+        return Err(Refusal::Invalid(faults));
+    }
+    let id = K::make_id(ground.session.now_unsigned()).map_err(|error| Refusal::Internal(error.into()))?;
+    let (spec, empty) = (serde_json::to_value(&asked.spec)?, serde_json::json!({}));
+    ground.session.add_resource(ground.caller, &kind::new_row(id, ground.tenant, &asked, &spec, &empty)).await?;
+    let status = K::allot(&mut ground, id, &mut asked).await?;
+    session.fill_in(&who.caller, id.into(), &serde_json::to_value(&asked.spec)?).await?;
+    session.set_status(&who.caller, id.into(), &serde_json::to_value(&status)?).await?;
+    session.set_references(&who.caller, id.into(), &K::references(&asked.spec)).await?;
+    finish(core, who, session, id.into(), "create", "created", K::CREATE, None).await
+}
+
+/// Accepts a change of a resource; `change` makes it from the resource's row.
+pub async fn update<K: Managed, F>(
+    core: &Arc<Core>,
+    who: &SignedIn,
+    which: &str,
+    if_match: Option<&HeaderValue>,
+    change: F,
+) -> Result<Accepted<K>, Refusal>
+where
+    F: FnOnce(&ResourceRow) -> Result<Change<K>, Refusal>,
+{
+    let mut session = core.store.write().await?;
+    let id = find::<K, _>(&mut session, who, which).await?;
+    let row = session.resource(&who.caller, id).await?;
+    check_generation(&row, if_match)?;
+    match row.state.as_str() {
+        "ready" => {}
+        "failed" => return Err(Refusal::Conflict("it could not be made: delete it and make another".to_owned())),
+        "deleting" => return Err(Refusal::Conflict("it is being deleted".to_owned())),
+        _ => return Err(Refusal::Conflict("another operation on it is under way: wait for its end".to_owned())),
+    }
+    let Change { tags, spec } = change(&row)?;
+    let before: K::Spec = kind_spec::<K>(&row)?;
+    let mut asked = Asked::<K> { name: row.name.clone(), tags, spec, secret: None };
+    let mut faults = Vec::new();
+    check_tags(&asked.tags, &mut faults);
+    let mut ground = Ground { core, session: &mut session, caller: &who.caller, tenant: &who.tenant };
+    K::compare(&before, &mut asked.spec, &mut faults);
+    K::check(&mut ground, &mut asked, &mut faults).await?;
+    if !faults.is_empty() {
+        return Err(Refusal::Invalid(faults));
+    }
+    let spec = serde_json::to_value(&asked.spec)?;
+    let steps = if spec == row.spec { &[][..] } else { K::UPDATE };
+    if spec != row.spec {
+        session.set_spec(&who.caller, id, &row.name, &spec).await?;
+    }
+    session.set_tags(&who.caller, id, &asked.tags).await?;
+    session.set_references(&who.caller, id, &K::references(&asked.spec)).await?;
+    session.set_state(&who.caller, id, "updating").await?;
+    finish(core, who, session, id, "update", "updated", steps, Some(&row.spec)).await
+}
+
+/// Accepts a resource's end, whatever it is doing.
+pub async fn delete<K: Managed>(
+    core: &Arc<Core>,
+    who: &SignedIn,
+    which: &str,
+    if_match: Option<&HeaderValue>,
+) -> Result<Accepted<K>, Refusal> {
+    let mut session = core.store.write().await?;
+    let id = find::<K, _>(&mut session, who, which).await?;
+    let row = session.resource(&who.caller, id).await?;
+    check_generation(&row, if_match)?;
+    if row.state == "deleting"
+        && let Some(operation) = session.active_operation(&who.caller, id).await?
+    {
+        let resource = kind::present(&mut session, row).await?;
+        return Ok(Accepted { resource, operation });
+    }
+    let referrers = session.referrers(&who.caller, id).await?;
+    if !referrers.is_empty() {
+        return Err(Refusal::InUse(referrers));
+    }
+    session.preempt_operation(&who.caller, id).await?;
+    session.set_state(&who.caller, id, "deleting").await?;
+    finish(core, who, session, id, "delete", "updated", K::DELETE, None).await
+}
+
+/// Records the operation and commits.
+#[allow(clippy::too_many_arguments)]
+async fn finish<K: Managed>(
+    core: &Arc<Core>,
+    who: &SignedIn,
+    mut session: Session<'_, Write>,
+    id: ResourceId,
+    verb: &str,
+    change: &str,
+    steps: &[Step],
+    previous_spec: Option<&serde_json::Value>,
+) -> Result<Accepted<K>, Refusal> {
+    let operation = OperationId::make(session.now_unsigned()).map_err(|error| Refusal::Internal(error.into()))?;
+    let names: Vec<&str> = steps.iter().map(|step| step.name()).collect();
+    let action = format!("{}.{verb}", K::NOUN);
+    let new = NewOperation {
+        id: operation,
+        resource: id,
+        action: &action,
+        deadline_ms: DEADLINE_MS,
+        previous_spec,
+        steps: &names,
+    };
+    session.add_operation(&who.caller, &new).await?;
+    let event = NewEvent { resource: id, change, operation: Some(operation), message: None };
+    session.add_event(&who.caller, &event).await?;
+    let row = session.resource(&who.caller, id).await?;
+    let resource = kind::present(&mut session, row).await?;
+    session.commit().await?;
+    core.signals.operation();
+    core.signals.event();
+    tracing::info!(tenant = %who.tenant, resource = %id, operation = %operation, action, "a change was accepted");
+    Ok(Accepted { resource, operation })
+}
+
+fn kind_spec<K: Managed>(row: &ResourceRow) -> Result<K::Spec, Refusal> {
+    Ok(crate::render::read("resource.spec", row.spec.clone())?)
+}
+
+fn check_tags(tags: &Tags, faults: &mut Vec<Fault>) {
+    if tags.len() > TAGS {
+        faults.push(Fault::new("/tags", format!("expected {TAGS} tags at most")));
+    }
+}
+
+/// Holds If-Match (RFC 9110, section 13.1.1) against the resource's generation.
+fn check_generation(row: &ResourceRow, if_match: Option<&HeaderValue>) -> Result<(), Refusal> {
+    let Some(value) = if_match else { return Ok(()) };
+    let current = format!("\"{}\"", row.generation);
+    let matches =
+        value.to_str().is_ok_and(|text| text.split(',').any(|tag| [current.as_str(), "*"].contains(&tag.trim())));
+    match matches {
+        true => Ok(()),
+        false => Err(Refusal::Outdated(format!("it has generation {} by this time: read it again", row.generation))),
+    }
+}

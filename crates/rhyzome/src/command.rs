@@ -1,0 +1,4 @@
+//! The command lines of `rhyzome` beside `serve`, `up` and `down`.
+
+pub mod admin;
+pub mod pki;

@@ -1,0 +1,51 @@
+//! What every part of the core works with.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use pki::Authority;
+use store::Store;
+use types::Port;
+
+use crate::download::Downloads;
+use crate::serve_config::{Pools, ServeConfig};
+use crate::signal::Signals;
+
+/// The core of an installation.
+pub struct Core {
+    /// The database.
+    pub store: Store,
+    /// Who has to look.
+    pub signals: Signals,
+    /// Where addresses come from.
+    pub pools: Pools,
+    /// The WireGuard port of slot 1.
+    pub wireguard_first_port: Port,
+    /// Where images' files lie.
+    pub images: PathBuf,
+    /// The largest image file that is taken, in bytes.
+    pub image_limit: u64,
+    /// Whether images are fetched from private addresses too.
+    pub allow_private_image_sources: bool,
+    /// Images that are fetched.
+    pub downloads: Downloads,
+    /// What signs agents' certificates.
+    pub authority: Authority,
+}
+
+impl Core {
+    /// Puts the core together.
+    pub fn new(config: &ServeConfig, store: Store, authority: Authority, downloads: Downloads) -> Arc<Self> {
+        Arc::new(Self {
+            store,
+            signals: Signals::default(),
+            pools: config.pools,
+            wireguard_first_port: config.wireguard_first_port,
+            images: config.images(),
+            image_limit: config.image_limit,
+            allow_private_image_sources: config.allow_private_image_sources,
+            downloads,
+            authority,
+        })
+    }
+}

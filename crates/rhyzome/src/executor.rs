@@ -1,0 +1,231 @@
+//! The executor: claims operations and works them, step by step, until what was asked for is there.
+//!
+//! Everything that decides is in the database: a restarted core claims what was left and goes on where it stood. Every
+//! write is conditional on the claim's attempt, so that a delete or another executor ends this one's work at once.
+
+mod awaited;
+mod conclusion;
+mod step;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use store::{Caller, Claim, NewEvent, OperationRow, Session, StoreError, Write};
+use tokio::sync::broadcast;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use types::TargetId;
+
+use crate::core::Core;
+use awaited::{Await, Finding};
+use step::Begun;
+pub use step::Step;
+
+/// How long a claim holds without being renewed.
+const LEASE_MS: i64 = 15_000;
+/// How often claims are renewed and abandoned ones looked for.
+const BEAT: Duration = Duration::from_secs(5);
+/// Operations under way at once; most of them wait.
+const AT_ONCE: usize = 4096;
+
+/// Works operations until `shutdown`, then gives its claims up.
+pub async fn run(core: Arc<Core>, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let owner = format!("executor-{}-{:08x}", std::process::id(), getrandom::u32()?);
+    let mut tasks = JoinSet::new();
+    let mut beat = tokio::time::interval(BEAT);
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => break,
+            _ = beat.tick() => {
+                if let Err(error) = renew(&core, &owner).await {
+                    tracing::warn!(error = %anyhow::Error::new(error), "claims could not be renewed");
+                }
+            }
+            () = core.signals.operation_recorded() => {}
+            Some(_) = tasks.join_next() => {}
+        }
+        while tasks.len() < AT_ONCE {
+            match claim(&core, &owner).await {
+                Ok(Some(claim)) => {
+                    let core = Arc::clone(&core);
+                    tasks.spawn(async move { work(&core, claim).await });
+                }
+                Ok(None) => break,
+                Err(error) => {
+                    tracing::warn!(error = %anyhow::Error::new(error), "no operation could be claimed");
+                    break;
+                }
+            }
+        }
+    }
+    tasks.shutdown().await;
+    let mut session = core.store.write().await?;
+    session.give_up_leases(&Caller::core(), &owner).await?;
+    session.commit().await?;
+    Ok(())
+}
+
+async fn renew(core: &Core, owner: &str) -> Result<(), StoreError> {
+    let mut session = core.store.write().await?;
+    session.renew_leases(&Caller::core(), owner, LEASE_MS).await?;
+    session.commit().await
+}
+
+async fn claim(core: &Core, owner: &str) -> Result<Option<Claim>, StoreError> {
+    let mut session = core.store.write().await?;
+    let claim = session.claim_operation(&Caller::core(), owner, LEASE_MS).await?;
+    session.commit().await?;
+    Ok(claim)
+}
+
+/// Works one operation to its end, or until the claim is lost.
+async fn work(core: &Core, claim: Claim) {
+    let mut progress = core.signals.hear_progress();
+    loop {
+        let targets = match advance(core, claim).await {
+            Ok(Stage::Ended) | Err(StoreError::Fenced) => return,
+            Ok(Stage::Waiting(targets)) => targets,
+            Err(error) => {
+                tracing::error!(operation = %claim.operation, error = %anyhow::Error::new(error), "an operation could not go on; it is tried again");
+                Vec::new()
+            }
+        };
+        wait_for_progress(&mut progress, &targets).await;
+    }
+}
+
+/// Returns when one of the targets made progress, or after a while in any case.
+async fn wait_for_progress(progress: &mut broadcast::Receiver<Option<TargetId>>, targets: &[TargetId]) {
+    let heard = async {
+        loop {
+            match progress.recv().await {
+                Ok(Some(target)) if !targets.is_empty() && !targets.contains(&target) => {}
+                Ok(_) | Err(_) => return,
+            }
+        }
+    };
+    let _ = tokio::time::timeout(BEAT, heard).await;
+}
+
+/// Where an operation stands after it was advanced.
+enum Stage {
+    /// Nothing more will come of it.
+    Ended,
+    /// It goes on when one of these targets makes progress.
+    Waiting(Vec<TargetId>),
+}
+
+/// What one look at an operation found, and what it leaves to be told when the transaction is through.
+struct Look {
+    stage: Stage,
+    rendered: Vec<TargetId>,
+}
+
+/// Takes an operation as far as it comes without waiting, in one transaction.
+async fn advance(core: &Core, claim: Claim) -> Result<Stage, StoreError> {
+    if let Some(targets) = still_waiting(core, claim).await? {
+        return Ok(Stage::Waiting(targets));
+    }
+    let caller = Caller::core();
+    let mut session = core.store.write().await?;
+    session.guard(claim).await?;
+    let operation = session.operation(&caller, claim.operation).await?;
+    let look = take_steps(core, &mut session, claim, &operation).await?;
+    session.commit().await?;
+    for target in look.rendered {
+        core.signals.jobs(target);
+    }
+    core.signals.event();
+    Ok(look.stage)
+}
+
+/// A cheap look: whether the running step waits as before, for the reason it gave before.
+async fn still_waiting(core: &Core, claim: Claim) -> Result<Option<Vec<TargetId>>, StoreError> {
+    let mut session = core.store.read().await?;
+    let operation = session.operation(&Caller::core(), claim.operation).await?;
+    if session.now() > operation.deadline_at {
+        return Ok(None);
+    }
+    let Some(row) = operation.steps.iter().find(|step| step.state != "done") else { return Ok(None) };
+    if row.state != "running" {
+        return Ok(None);
+    }
+    let awaits = awaited::read(&row.awaits)?;
+    match awaited::check(&mut session, &awaits).await? {
+        Finding::Waiting(reason) if Some(&reason) == row.reason.as_ref() => Ok(Some(awaited::targets(&awaits))),
+        _ => Ok(None),
+    }
+}
+
+async fn take_steps(
+    core: &Core,
+    session: &mut Session<'_, Write>,
+    claim: Claim,
+    operation: &OperationRow,
+) -> Result<Look, StoreError> {
+    let caller = Caller::core();
+    let mut rendered = Vec::new();
+    let deleting = operation.action.ends_with(".delete");
+    for row in operation.steps.iter().filter(|step| step.state != "done") {
+        let step = Step::named(&row.name)?;
+        let awaits: Vec<Await> = match row.state.as_str() {
+            "running" => awaited::read(&row.awaits)?,
+            _ => match step.begin(core, session, operation.resource).await? {
+                Begun::Awaiting(awaits) => {
+                    rendered.extend(awaits.iter().map(|awaited| awaited.target));
+                    let noted = awaited::write(&awaits)?;
+                    session.set_step(claim, row.position, "running", None, Some(&noted)).await?;
+                    awaits
+                }
+                Begun::NotYet(reason) => {
+                    wait(session, claim, operation, row.position, "pending", &reason).await?;
+                    return Ok(Look { stage: Stage::Waiting(Vec::new()), rendered });
+                }
+                Begun::Impossible(reason) => {
+                    conclusion::fail(core, session, claim, operation, &reason, &mut rendered).await?;
+                    return Ok(Look { stage: Stage::Ended, rendered });
+                }
+            },
+        };
+        match awaited::check(session, &awaits).await? {
+            Finding::Satisfied => {
+                step.settle(session, operation.resource).await?;
+                session.set_step(claim, row.position, "done", None, None).await?;
+            }
+            Finding::Refused(reason) if !deleting => {
+                conclusion::fail(core, session, claim, operation, &reason, &mut rendered).await?;
+                return Ok(Look { stage: Stage::Ended, rendered });
+            }
+            Finding::Waiting(reason) | Finding::Refused(reason) => {
+                wait(session, claim, operation, row.position, "running", &reason).await?;
+                return Ok(Look { stage: Stage::Waiting(awaited::targets(&awaits)), rendered });
+            }
+        }
+        let event = NewEvent {
+            resource: operation.resource,
+            change: "progressed",
+            operation: Some(operation.id),
+            message: Some(&row.name),
+        };
+        session.add_event(&caller, &event).await?;
+    }
+    conclusion::succeed(session, claim, operation).await?;
+    Ok(Look { stage: Stage::Ended, rendered })
+}
+
+/// Notes why an operation waits, and that it is stuck once its deadline has passed.
+async fn wait(
+    session: &mut Session<'_, Write>,
+    claim: Claim,
+    operation: &OperationRow,
+    position: u32,
+    state: &str,
+    reason: &str,
+) -> Result<(), StoreError> {
+    session.set_step(claim, position, state, Some(reason), None).await?;
+    session.set_operation_reason(claim, Some(reason)).await?;
+    if session.now() > operation.deadline_at {
+        session.set_condition(&Caller::core(), operation.resource, "stuck", true, Some(reason)).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,20 @@
+//! The HTTP API: who calls, what they ask, and what the core answers. No query of the database stands here.
+
+mod access;
+mod agent;
+mod body;
+mod content;
+mod document;
+mod event;
+mod health;
+mod listener;
+mod operation;
+mod reply;
+mod resource;
+mod restart;
+mod route;
+
+pub use access::{SignedIn, TOKEN_PREFIX, digest};
+pub use document::openapi;
+pub use listener::serve;
+pub use resource::find;

@@ -1,0 +1,50 @@
+//! The file of an image, sent to us.
+
+use std::sync::Arc;
+
+use api::{Image, ImageSpec, ImageStatus};
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::response::Response;
+use types::{ResourceId, ScopeVerb};
+
+use super::access::SignedIn;
+use super::resource;
+use crate::core::Core;
+use crate::image_file;
+use crate::refusal::Refusal;
+use crate::render::read;
+
+/// Takes the file of an image that was asked for without a URL. It is kept only if its SHA-256 is the image's and it is
+/// qcow2 without a backing file, external data, encryption or internal snapshots.
+#[utoipa::path(put, path = "/v1/images/{image}/content", tag = "images",
+    params(("image" = String, Path, description = "The image's id or name.")),
+    request_body(content = Vec<u8>, content_type = "application/octet-stream"),
+    responses((status = 200, body = Image),
+    (status = "4XX", body = api::Problem, content_type = "application/problem+json")
+))]
+pub async fn put(
+    State(core): State<Arc<Core>>,
+    who: SignedIn,
+    Path(image): Path<String>,
+    body: Body,
+) -> Result<Response, Refusal> {
+    who.require(types::ScopeKind::Image, ScopeVerb::Create)?;
+    let (id, spec) = {
+        let mut session = core.store.read().await?;
+        let id = resource::find::<Image, _>(&mut session, &who, &image).await?;
+        let row = session.resource(&who.caller, id).await?;
+        let status: ImageStatus = read("status.body", row.status)?;
+        let spec: ImageSpec = read("resource.spec", row.spec)?;
+        if row.state != "creating" || status.virtual_size.is_some() {
+            return Err(Refusal::Conflict("the image has its file already".to_owned()));
+        }
+        (id, spec)
+    };
+    if spec.url.is_some() {
+        return Err(Refusal::Conflict("the image's file is fetched by its URL".to_owned()));
+    }
+    let ResourceId::Image(image_id) = id else { return Err(Refusal::NotFound(format!("image {image}"))) };
+    image_file::receive(&core, image_id, spec.sha256, body.into_data_stream()).await?;
+    resource::get::<Image>(&core, &who, &image_id.to_string()).await
+}

@@ -1,0 +1,167 @@
+//! All routes, each with its part of the OpenAPI document.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::get;
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::{agent, content, document, event, health, operation};
+use crate::core::Core;
+use crate::refusal::Refusal;
+
+/// Bodies in JSON, in bytes at most.
+const BODY_LIMIT: usize = 1 << 20;
+
+/// The endpoints of one kind.
+macro_rules! kind_endpoints {
+    ($module:ident, $kind:ty, $create:ty, $collection:tt, $item:tt, $tag:tt, $noun:tt) => {
+        /// The endpoints of the kind.
+        mod $module {
+            use std::sync::Arc;
+
+            use api::{Accepted, Page, Problem};
+            use axum::Json;
+            use axum::body::Bytes;
+            use axum::extract::{Path, Query, State};
+            use axum::http::HeaderMap;
+            use axum::response::Response;
+
+            use crate::core::Core;
+            use crate::http::access::SignedIn;
+            use crate::http::resource::{self, PageQuery};
+            use crate::refusal::Refusal;
+
+            /// A page of the list, in the order of ids.
+            #[utoipa::path(get, path = $collection, tag = $tag, params(PageQuery), responses(
+                (status = 200, body = Page<$kind>),
+                (status = "4XX", body = Problem, content_type = "application/problem+json")
+            ))]
+            pub async fn list(
+                State(core): State<Arc<Core>>,
+                who: SignedIn,
+                Query(query): Query<PageQuery>,
+            ) -> Result<Json<Page<$kind>>, Refusal> {
+                Ok(Json(resource::list(&core, &who, &query).await?))
+            }
+
+            /// Asks for a new one.
+            #[utoipa::path(post, path = $collection, tag = $tag, request_body = $create, responses(
+                (status = 202, body = Accepted<$kind>),
+                (status = "4XX", body = Problem, content_type = "application/problem+json"),
+                (status = "5XX", body = Problem, content_type = "application/problem+json")
+            ))]
+            pub async fn create(
+                State(core): State<Arc<Core>>,
+                who: SignedIn,
+                body: Bytes,
+            ) -> Result<Response, Refusal> {
+                resource::create::<$kind>(&core, &who, &body).await
+            }
+
+            /// One, by id or name. The ETag is its generation.
+            #[utoipa::path(get, path = $item, tag = $tag, params(($noun = String, Path, description = "Id or name.")), responses(
+                (status = 200, body = $kind),
+                (status = "4XX", body = Problem, content_type = "application/problem+json")
+            ))]
+            pub async fn get(
+                State(core): State<Arc<Core>>,
+                who: SignedIn,
+                Path(which): Path<String>,
+            ) -> Result<Response, Refusal> {
+                resource::get::<$kind>(&core, &who, &which).await
+            }
+
+            /// Changes its tags and spec by a merge patch (RFC 7396).
+            #[utoipa::path(patch, path = $item, tag = $tag,
+                params(($noun = String, Path, description = "Id or name."),
+                    ("if-match" = Option<String>, Header, description = "The ETag that it must have.")),
+                request_body(content = Object, content_type = "application/merge-patch+json"),
+                responses(
+                    (status = 202, body = Accepted<$kind>),
+                    (status = "4XX", body = Problem, content_type = "application/problem+json")
+            ))]
+            pub async fn update(
+                State(core): State<Arc<Core>>,
+                who: SignedIn,
+                Path(which): Path<String>,
+                headers: HeaderMap,
+                body: Bytes,
+            ) -> Result<Response, Refusal> {
+                resource::update::<$kind>(&core, &who, &which, &headers, &body).await
+            }
+
+            /// Asks for its end.
+            #[utoipa::path(delete, path = $item, tag = $tag,
+                params(($noun = String, Path, description = "Id or name."),
+                    ("if-match" = Option<String>, Header, description = "The ETag that it must have.")),
+                responses(
+                    (status = 202, body = Accepted<$kind>),
+                    (status = "4XX", body = Problem, content_type = "application/problem+json")
+            ))]
+            pub async fn delete(
+                State(core): State<Arc<Core>>,
+                who: SignedIn,
+                Path(which): Path<String>,
+                headers: HeaderMap,
+            ) -> Result<Response, Refusal> {
+                resource::delete::<$kind>(&core, &who, &which, &headers).await
+            }
+        }
+    };
+}
+
+kind_endpoints!(
+    network,
+    api::Network,
+    api::NetworkCreate,
+    "/v1/networks",
+    "/v1/networks/{network}",
+    "networks",
+    "network"
+);
+kind_endpoints!(
+    instance,
+    api::Instance,
+    api::InstanceCreate,
+    "/v1/instances",
+    "/v1/instances/{instance}",
+    "instances",
+    "instance"
+);
+kind_endpoints!(image, api::Image, api::ImageCreate, "/v1/images", "/v1/images/{image}", "images", "image");
+kind_endpoints!(peer, api::Peer, api::PeerCreate, "/v1/peers", "/v1/peers/{peer}", "peers", "peer");
+
+/// The API's own endpoints with their description.
+pub fn described() -> OpenApiRouter<Arc<Core>> {
+    OpenApiRouter::with_openapi(document::Head::openapi())
+        .routes(routes!(network::list, network::create))
+        .routes(routes!(network::get, network::update, network::delete))
+        .routes(routes!(instance::list, instance::create))
+        .routes(routes!(instance::get, instance::update, instance::delete))
+        .routes(routes!(super::restart::restart))
+        .routes(routes!(image::list, image::create))
+        .routes(routes!(image::get, image::update, image::delete))
+        .routes(routes!(peer::list, peer::create))
+        .routes(routes!(peer::get, peer::update, peer::delete))
+        .routes(routes!(operation::list))
+        .routes(routes!(operation::get))
+        .routes(routes!(event::follow))
+        .routes(routes!(agent::list))
+        .layer(axum::extract::DefaultBodyLimit::max(BODY_LIMIT))
+        .merge(OpenApiRouter::new().routes(routes!(content::put)).layer(axum::extract::DefaultBodyLimit::disable()))
+}
+
+/// Everything that is served.
+pub fn router(core: Arc<Core>) -> Router {
+    let (router, openapi) = described().split_for_parts();
+    router
+        .route("/healthz", get(health::healthz))
+        .route("/readyz", get(health::readyz))
+        .merge(document::router(openapi))
+        .fallback(|| async { Refusal::NotFound("such path: GET /docs lists them".to_owned()) })
+        .method_not_allowed_fallback(|| async { Refusal::MethodNotAllowed })
+        .with_state(core)
+}

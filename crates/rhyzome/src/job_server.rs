@@ -1,0 +1,368 @@
+//! The server that agents dial: it enrols them, sends them their targets' jobs, and keeps what they report.
+
+mod observation;
+
+use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use futures_util::{Stream, StreamExt};
+use jobs::listener::Peer;
+use jobs::proto::enrolment_server::{Enrolment, EnrolmentServer};
+use jobs::proto::jobs_server::{Jobs, JobsServer};
+use jobs::proto::{EnrolReply, EnrolRequest, FromAgent, FromCore, ImageChunk, ImageRequest, from_agent, from_core};
+use jobs::{Hello, Job, Object, Report, Want, Welcome, proto, secret_field};
+use pki::{AgentIdentity, ServerConfig};
+use store::{Caller, JobReport, JobRow, StoreError};
+use time::OffsetDateTime;
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpListener;
+use tokio::sync::{broadcast, mpsc};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status, Streaming};
+use types::{InvitationId, Sha256Digest, TargetId, Version};
+
+use crate::core::Core;
+use crate::http::digest;
+use crate::image_file;
+
+/// Messages on their way to one agent.
+const OUTGOING: usize = 64;
+/// Bytes of an image in one message.
+const CHUNK: usize = 64 << 10;
+/// How often the database is looked at without a hint.
+const POLL: std::time::Duration = std::time::Duration::from_secs(5);
+/// How often an agent's connection is probed.
+const KEEP_ALIVE: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// Serves agents on `listener` until `shutdown`.
+pub async fn serve(
+    core: Arc<Core>,
+    listener: TcpListener,
+    tls: Arc<ServerConfig>,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    let server = Server { core, shutdown: shutdown.clone() };
+    tonic::transport::Server::builder()
+        .http2_keepalive_interval(Some(KEEP_ALIVE))
+        .http2_keepalive_timeout(Some(KEEP_ALIVE))
+        .add_service(EnrolmentServer::new(server.clone()))
+        .add_service(JobsServer::new(server))
+        .serve_with_incoming_shutdown(jobs::listener::incoming(listener, tls), shutdown.cancelled())
+        .await?;
+    Ok(())
+}
+
+#[derive(Clone)]
+struct Server {
+    core: Arc<Core>,
+    shutdown: CancellationToken,
+}
+
+type Outgoing<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl Enrolment for Server {
+    async fn enrol(&self, request: Request<EnrolRequest>) -> Result<Response<EnrolReply>, Status> {
+        let request = request.into_inner();
+        let refused = || Status::permission_denied("the invitation is unknown, used or expired: ask for another");
+        let id: InvitationId = request.invitation.parse().map_err(|_| refused())?;
+        // A request that cannot be signed must not use the invitation up.
+        pki::requested_key_digest(&request.csr_pem).map_err(|error| Status::invalid_argument(error.to_string()))?;
+        let mut session = self.core.store.write().await.map_err(internal)?;
+        let enrolled = session.redeem_invitation(id, digest(&request.secret)).await.map_err(internal)?;
+        let enrolled = enrolled.ok_or_else(refused)?;
+        let cluster = session.installation().cluster;
+        let identity = AgentIdentity { cluster, agent: enrolled.agent, target: enrolled.target };
+        let certificate_pem = self
+            .core
+            .authority
+            .sign_agent(&request.csr_pem, &identity, OffsetDateTime::now_utc(), pki::AGENT_DAYS)
+            .map_err(|error| Status::invalid_argument(error.to_string()))?;
+        session.commit().await.map_err(internal)?;
+        tracing::info!(agent = %enrolled.agent, target = %enrolled.target, "an agent enrolled");
+        Ok(Response::new(EnrolReply {
+            certificate_pem,
+            ca_pem: self.core.authority.certificate_pem().to_owned(),
+            agent: enrolled.agent.to_string(),
+            target: enrolled.target.to_string(),
+            cluster: cluster.to_string(),
+        }))
+    }
+}
+
+#[tonic::async_trait]
+impl Jobs for Server {
+    type SessionStream = Outgoing<FromCore>;
+    type FetchImageStream = Outgoing<ImageChunk>;
+
+    async fn session(&self, request: Request<Streaming<FromAgent>>) -> Result<Response<Self::SessionStream>, Status> {
+        let identity = self.identity(&request).await?;
+        let mut incoming = request.into_inner();
+        let hello = read_hello(&mut incoming).await?;
+        let installation = self.core.store.installation();
+        if hello.cluster.is_some_and(|cluster| cluster != installation.cluster) {
+            return Err(Status::failed_precondition("the agent works for another installation"));
+        }
+        let mut session = self.core.store.write().await.map_err(internal)?;
+        let capacity = serde_json::to_value(&hello.capacity).unwrap_or_default();
+        let number = session
+            .connect_agent(identity.agent, &hello.software, &hello.features, &capacity)
+            .await
+            .map_err(internal)?;
+        session.commit().await.map_err(internal)?;
+        tracing::info!(agent = %identity.agent, target = %identity.target, software = hello.software, "an agent connected");
+        let (sender, receiver) = mpsc::channel(OUTGOING);
+        let attendance = Attendance {
+            core: Arc::clone(&self.core),
+            identity,
+            number,
+            sender,
+            sent: BTreeMap::new(),
+            hints: self.core.signals.hear_jobs(),
+        };
+        self.core.signals.progress(identity.target);
+        tokio::spawn(attendance.run(hello, incoming, self.shutdown.clone()));
+        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+    }
+
+    async fn fetch_image(&self, request: Request<ImageRequest>) -> Result<Response<Self::FetchImageStream>, Status> {
+        let identity = self.identity(&request).await?;
+        let sha256: Sha256Digest = request
+            .into_inner()
+            .sha256
+            .parse()
+            .map_err(|error: types::ParseError| Status::invalid_argument(error.to_string()))?;
+        let mut session = self.core.store.read().await.map_err(internal)?;
+        let jobs = session.jobs_of_target(&Caller::core(), identity.target).await.map_err(internal)?;
+        let named = sha256.to_string();
+        let needed = jobs.iter().filter_map(|job| job.desired.as_ref()).any(|desired| {
+            let of_image = desired["content"]["sha256"].as_str();
+            let of_instance = desired["image"]["sha256"].as_str();
+            of_image == Some(&named) || of_instance == Some(&named)
+        });
+        if !needed {
+            return Err(Status::not_found("no job of this target needs that image"));
+        }
+        let file = tokio::fs::File::open(image_file::path(&self.core.images, sha256))
+            .await
+            .map_err(|error| Status::unavailable(format!("the image cannot be read: {error}")))?;
+        let stream = futures_util::stream::try_unfold(file, |mut file| async move {
+            let mut data = vec![0; CHUNK];
+            let read = file.read(&mut data).await.map_err(|error| Status::data_loss(error.to_string()))?;
+            data.truncate(read);
+            Ok((read > 0).then_some((ImageChunk { data }, file)))
+        });
+        Ok(Response::new(Box::pin(stream)))
+    }
+}
+
+impl Server {
+    /// Which agent calls, by its certificate and by the database.
+    async fn identity<T>(&self, request: &Request<T>) -> Result<AgentIdentity, Status> {
+        let peer = request.extensions().get::<Peer>();
+        let identity = peer
+            .and_then(|peer| peer.agent)
+            .ok_or_else(|| Status::unauthenticated("an agent's certificate is needed: enrol with an invitation"))?;
+        if identity.cluster != self.core.store.installation().cluster {
+            return Err(Status::permission_denied("the certificate is of another installation"));
+        }
+        let mut session = self.core.store.read().await.map_err(internal)?;
+        match session.target_of_agent(identity.agent).await.map_err(internal)? {
+            Some(target) if target == identity.target => Ok(identity),
+            _ => Err(Status::permission_denied("the agent of this certificate is not known")),
+        }
+    }
+}
+
+async fn read_hello(incoming: &mut Streaming<FromAgent>) -> Result<Hello, Status> {
+    let expected = || Status::invalid_argument("the first message must be Hello");
+    let message = incoming.message().await?.and_then(|message| message.body).ok_or_else(expected)?;
+    let from_agent::Body::Hello(hello) = message else { return Err(expected()) };
+    let hello = Hello::try_from(hello).map_err(|error| Status::invalid_argument(error.to_string()))?;
+    match hello.protocol {
+        jobs::PROTOCOL => Ok(hello),
+        other => Err(Status::failed_precondition(format!(
+            "the agent speaks version {other} of the job protocol, the core {}",
+            jobs::PROTOCOL
+        ))),
+    }
+}
+
+fn internal(error: StoreError) -> Status {
+    tracing::error!(error = format!("{:#}", anyhow::Error::new(error)), "an agent's request failed inside");
+    Status::internal("the core failed: its log has the cause")
+}
+
+/// One agent's session from its welcome to its end.
+struct Attendance {
+    core: Arc<Core>,
+    identity: AgentIdentity,
+    number: i64,
+    sender: mpsc::Sender<Result<FromCore, Status>>,
+    /// The version of each object that was sent last.
+    sent: BTreeMap<String, Version>,
+    hints: broadcast::Receiver<TargetId>,
+}
+
+impl Attendance {
+    async fn run(mut self, hello: Hello, incoming: Streaming<FromAgent>, shutdown: CancellationToken) {
+        let ended = tokio::select! {
+            () = shutdown.cancelled() => Ok(()),
+            ended = self.attend(hello, incoming) => ended,
+        };
+        if let Err(error) = ended {
+            tracing::warn!(agent = %self.identity.agent, error = format!("{error:#}"), "an agent's session broke off");
+        }
+        if let Err(error) = self.leave().await {
+            tracing::warn!(agent = %self.identity.agent, %error, "the end of a session was not noted");
+        }
+        tracing::info!(agent = %self.identity.agent, target = %self.identity.target, "an agent left");
+        self.core.signals.progress(self.identity.target);
+    }
+
+    async fn leave(&self) -> Result<(), StoreError> {
+        let mut session = self.core.store.write().await?;
+        session.disconnect_agent(self.identity.agent, self.number).await?;
+        session.commit().await
+    }
+
+    async fn attend(&mut self, hello: Hello, mut incoming: Streaming<FromAgent>) -> anyhow::Result<()> {
+        let installation = self.core.store.installation();
+        let welcome = Welcome { cluster: installation.cluster, epoch: installation.epoch };
+        self.send(from_core::Body::Welcome(welcome.into())).await?;
+        self.send_missing(&hello).await?;
+        let mut poll = tokio::time::interval(POLL);
+        loop {
+            tokio::select! {
+                message = incoming.next() => match message {
+                    Some(message) => self.take(message?).await?,
+                    None => return Ok(()),
+                },
+                hint = self.hints.recv() => match hint {
+                    Ok(target) if target != self.identity.target => {}
+                    Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => self.send_unanswered().await?,
+                    Err(broadcast::error::RecvError::Closed) => return Ok(()),
+                },
+                _ = poll.tick() => self.send_unanswered().await?,
+            }
+        }
+    }
+
+    /// Holds what the target has against what it should have: what differs is sent, what has a tombstone is sent, what
+    /// the database does not know is left alone and named in the log.
+    async fn send_missing(&mut self, hello: &Hello) -> anyhow::Result<()> {
+        let rows = {
+            let mut session = self.core.store.read().await?;
+            session.jobs_of_target(&Caller::core(), self.identity.target).await?
+        };
+        let held: BTreeMap<String, Version> =
+            hello.inventory.iter().map(|held| (held.object.to_string(), held.version)).collect();
+        for object in held.keys().filter(|object| !rows.iter().any(|row| row.object == **object)) {
+            tracing::warn!(target = %self.identity.target, object, "a target holds what the database does not know");
+        }
+        for row in rows {
+            let same = match (&row.desired, held.get(&row.object)) {
+                (Some(_), Some(version)) => *version == row.version && row.is_confirmed(),
+                (None, None) => row.is_confirmed(),
+                _ => false,
+            };
+            if !same {
+                self.send_job(row).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn send_unanswered(&mut self) -> anyhow::Result<()> {
+        let rows = {
+            let mut session = self.core.store.read().await?;
+            session.unanswered_jobs(&Caller::core(), self.identity.target).await?
+        };
+        for row in rows {
+            if self.sent.get(&row.object) != Some(&row.version) {
+                self.send_job(row).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn send_job(&mut self, row: JobRow) -> anyhow::Result<()> {
+        let object: Object = row.object.parse()?;
+        let want = match row.desired {
+            None => Want::Gone,
+            Some(mut desired) => {
+                let mut secrets = BTreeMap::new();
+                let mut session = self.core.store.read().await?;
+                for id in secret_field::references(&desired) {
+                    secrets.insert(id, session.secret(&Caller::core(), id).await?);
+                }
+                let lookup = |id| secrets.get(&id).map(|secret| secret.reveal().to_owned());
+                secret_field::resolve(&mut desired, &lookup)
+                    .map_err(|id| anyhow::anyhow!("secret {id} of {object} is missing"))?;
+                Want::Desired(desired.to_string())
+            }
+        };
+        let job = Job { object, version: row.version, requires: row.requires, want };
+        self.send(from_core::Body::Job(proto::Job::from(job))).await?;
+        self.sent.insert(row.object, row.version);
+        Ok(())
+    }
+
+    async fn send(&self, body: from_core::Body) -> anyhow::Result<()> {
+        Ok(self.sender.send(Ok(FromCore { body: Some(body) })).await?)
+    }
+
+    async fn take(&mut self, message: FromAgent) -> anyhow::Result<()> {
+        match message.body {
+            Some(from_agent::Body::Report(report)) => self.keep_report(Report::try_from(report)?).await,
+            Some(from_agent::Body::Observation(observation)) => {
+                let (object, status) = jobs::convert::read_observation(&observation)?;
+                self.observe(object, &status).await
+            }
+            Some(from_agent::Body::Hello(_)) | None => anyhow::bail!("a message out of place"),
+        }
+    }
+
+    async fn keep_report(&mut self, report: Report) -> anyhow::Result<()> {
+        let word = |outcome: jobs::Outcome| match outcome {
+            jobs::Outcome::Applied => "applied",
+            jobs::Outcome::Retrying => "retrying",
+            jobs::Outcome::Refused => "refused",
+        };
+        let row = JobReport {
+            object: report.object.to_string(),
+            version: report.version,
+            outcome: word(report.outcome),
+            reason: report.reason,
+            entries: report
+                .entries
+                .into_iter()
+                .map(|(id, entry)| (id.to_string(), (word(entry.outcome).to_owned(), entry.reason)))
+                .collect(),
+        };
+        let mut session = self.core.store.write().await?;
+        session.guard_agent(self.identity.agent, self.number).await?;
+        let kept = session.keep_report(&Caller::core(), self.identity.target, &row).await?;
+        if kept {
+            observation::note_outcome(&mut session, report.object, &row).await?;
+        }
+        if kept && let Some(status) = &report.status {
+            observation::note_status(&mut session, &self.core, self.identity.target, report.object, status).await?;
+        }
+        session.commit().await?;
+        self.core.signals.progress(self.identity.target);
+        self.core.signals.event();
+        Ok(())
+    }
+
+    async fn observe(&mut self, object: Object, status: &serde_json::Value) -> anyhow::Result<()> {
+        let mut session = self.core.store.write().await?;
+        session.guard_agent(self.identity.agent, self.number).await?;
+        observation::note_status(&mut session, &self.core, self.identity.target, object, status).await?;
+        session.commit().await?;
+        self.core.signals.event();
+        Ok(())
+    }
+}

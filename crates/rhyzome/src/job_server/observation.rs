@@ -1,0 +1,98 @@
+//! What targets observe becomes the status of resources.
+
+use api::{InstanceStatus, NetworkStatus};
+use jobs::{Object, observed};
+use store::{Caller, JobReport, NewEvent, Session, StoreError, Write};
+use types::{ResourceId, TargetId};
+
+use crate::core::Core;
+use crate::render::{read, wireguard_port};
+
+/// Notes on a resource whether its target has it as asked.
+pub async fn note_outcome(
+    session: &mut Session<'_, Write>,
+    object: Object,
+    report: &JobReport,
+) -> Result<(), StoreError> {
+    let own = matches!(object, Object::Network(_) | Object::Instance(_));
+    let caller = Caller::core();
+    if !own || !exists(session, object.resource()).await? {
+        return Ok(());
+    }
+    let applied = report.outcome == "applied";
+    session.set_condition(&caller, object.resource(), "applied", applied, report.reason.as_deref()).await
+}
+
+/// Notes what was observed of an object; an event tells it if it is news. What only another target may say is ignored.
+pub async fn note_status(
+    session: &mut Session<'_, Write>,
+    core: &Core,
+    target: TargetId,
+    object: Object,
+    status: &serde_json::Value,
+) -> Result<(), StoreError> {
+    let caller = Caller::core();
+    let resource = object.resource();
+    if !exists(session, resource).await? || session.job(&caller, target, &object.to_string()).await?.is_none() {
+        return Ok(());
+    }
+    let before = session.resource(&caller, resource).await?.status;
+    let after = match object {
+        Object::Network(id) => {
+            let seen: observed::Network = read("report.status", status.clone())?;
+            let known: NetworkStatus = read("status.body", before.clone())?;
+            let (_, slot) = session.slot(&caller, id).await?;
+            let port = wireguard_port(core.wireguard_first_port, slot)?;
+            let wireguard_endpoint = seen.endpoint_host.map(|host| match host.contains(':') {
+                true => format!("[{host}]:{port}"),
+                false => format!("{host}:{port}"),
+            });
+            to_json(&NetworkStatus { wireguard_endpoint, ..known })?
+        }
+        Object::Instance(_) => {
+            let seen: observed::Instance = read("report.status", status.clone())?;
+            let known: InstanceStatus = read("status.body", before.clone())?;
+            to_json(&with_machine(known, seen))?
+        }
+        Object::Segment(_) | Object::Image(_) => return Ok(()),
+    };
+    if after != before {
+        session.set_status(&caller, resource, &after).await?;
+        let event = NewEvent { resource, change: "observed", operation: None, message: None };
+        session.add_event(&caller, &event).await?;
+    }
+    Ok(())
+}
+
+fn with_machine(known: InstanceStatus, seen: observed::Instance) -> InstanceStatus {
+    InstanceStatus {
+        power: Some(match seen.power {
+            observed::PowerState::Running => api::instance::PowerState::Running,
+            observed::PowerState::Stopped => api::instance::PowerState::Stopped,
+            observed::PowerState::Failed => api::instance::PowerState::Failed,
+        }),
+        accelerator: seen.accelerator.map(|accelerator| match accelerator {
+            observed::Accelerator::Kvm => "kvm".to_owned(),
+            observed::Accelerator::Tcg => "tcg".to_owned(),
+        }),
+        guest: seen.guest.map(|guest| api::instance::Guest {
+            hostname: guest.hostname,
+            address: guest.address,
+            uptime_seconds: guest.uptime_seconds,
+        }),
+        ..known
+    }
+}
+
+fn to_json(status: &impl serde::Serialize) -> Result<serde_json::Value, StoreError> {
+    serde_json::to_value(status)
+        .map_err(|error| StoreError::Corrupt { column: "status.body", detail: error.to_string() })
+}
+
+async fn exists(session: &mut Session<'_, Write>, resource: ResourceId) -> Result<bool, StoreError> {
+    match session.tenant_of(&Caller::core(), resource).await {
+        Ok(_) => Ok(true),
+        Err(StoreError::NotFound { .. }) => Ok(false),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,67 @@
+//! Images: what is valid.
+
+use api::{Fault, Image, ImageSpec, ImageStatus};
+use store::{ResourceRow, Session, StoreError};
+use types::{ImageId, ResourceId};
+
+use super::{Asked, Ground, Managed, assemble};
+use crate::executor::Step;
+use crate::refusal::Refusal;
+
+/// The longest URL that is taken.
+const URL_LIMIT: usize = 2048;
+
+impl Managed for Image {
+    const CREATE: &'static [Step] = &[Step::Content];
+    const UPDATE: &'static [Step] = &[];
+    const DELETE: &'static [Step] = &[Step::CacheGone];
+
+    fn make_id(unix_ms: u64) -> Result<ImageId, types::IdError> {
+        ImageId::make(unix_ms)
+    }
+
+    fn asked(body: api::ImageCreate) -> Asked<Self> {
+        Asked { name: body.name, tags: body.tags, spec: body.spec, secret: None }
+    }
+
+    async fn check(
+        _ground: &mut Ground<'_, '_>,
+        asked: &mut Asked<Self>,
+        faults: &mut Vec<Fault>,
+    ) -> Result<(), Refusal> {
+        let Some(url) = &asked.spec.url else { return Ok(()) };
+        let good = reqwest::Url::parse(url).is_ok_and(|url| url.scheme() == "https" && url.username().is_empty());
+        if !good || url.len() > URL_LIMIT {
+            faults.push(Fault::new("/spec/url", "expected an https URL without a user"));
+        }
+        Ok(())
+    }
+
+    fn compare(before: &ImageSpec, after: &mut ImageSpec, faults: &mut Vec<Fault>) {
+        if before != after {
+            faults.push(Fault::new("/spec", "an image's spec cannot change: make another image"));
+        }
+    }
+
+    async fn allot(
+        _ground: &mut Ground<'_, '_>,
+        _id: ImageId,
+        _asked: &mut Asked<Self>,
+    ) -> Result<ImageStatus, Refusal> {
+        Ok(ImageStatus::default())
+    }
+
+    fn references(_spec: &ImageSpec) -> Vec<ResourceId> {
+        Vec::new()
+    }
+
+    async fn complete_status<Mode: Send>(
+        _session: &mut Session<'_, Mode>,
+        _row: &ResourceRow,
+        status: ImageStatus,
+    ) -> Result<ImageStatus, StoreError> {
+        Ok(status)
+    }
+
+    assemble!();
+}

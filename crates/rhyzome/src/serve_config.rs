@@ -1,0 +1,102 @@
+//! The configuration of `rhyzome serve`: `rhyzome.json`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use config::Tls;
+use jobs::CoreUrl;
+use serde::Deserialize;
+use types::{Port, Subnet};
+
+/// The file's name where none is given.
+pub const FILE_NAME: &str = "rhyzome.json";
+
+/// What `rhyzome serve` and `rhyzome admin` are told.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServeConfig {
+    /// Where the database, its key and the images lie.
+    pub data_dir: PathBuf,
+    /// The HTTP API.
+    pub http: HttpConfig,
+    /// The server that agents dial.
+    pub jobs: JobsConfig,
+    /// The server's certificate, for both.
+    pub tls: Tls,
+    /// The folder of the CA that signs agents' certificates.
+    pub authority_dir: PathBuf,
+    /// Where addresses are taken from.
+    #[serde(default)]
+    pub pools: Pools,
+    /// The WireGuard port of slot 1 on every router; slot n has the port n - 1 above it.
+    #[serde(default = "wireguard_first_port")]
+    pub wireguard_first_port: Port,
+    /// The largest image file that is taken, in bytes.
+    #[serde(default = "image_limit")]
+    pub image_limit: u64,
+    /// Whether images are fetched from private addresses too.
+    #[serde(default)]
+    pub allow_private_image_sources: bool,
+}
+
+/// Where the HTTP API is served.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HttpConfig {
+    /// Address and port; port 0 takes a free one, which is logged.
+    pub listen: SocketAddr,
+}
+
+/// Where agents dial.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JobsConfig {
+    /// Address and port.
+    pub listen: SocketAddr,
+    /// What invitations tell agents to dial.
+    pub url: CoreUrl,
+}
+
+/// Where addresses are taken from that nobody asked for by number.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Pools {
+    /// Networks' subnets.
+    pub networks: Subnet,
+    /// Peers' addresses; no network may overlap it.
+    pub peers: Subnet,
+}
+
+impl Default for Pools {
+    fn default() -> Self {
+        Self {
+            networks: "10.64.0.0/12".parse().expect("invariant: a subnet"),
+            peers: "10.80.0.0/16".parse().expect("invariant: a subnet"),
+        }
+    }
+}
+
+fn wireguard_first_port() -> Port {
+    Port::try_from(51_820).expect("invariant: a port")
+}
+
+fn image_limit() -> u64 {
+    64 << 30
+}
+
+impl ServeConfig {
+    /// The database's file.
+    pub fn database(&self) -> PathBuf {
+        self.data_dir.join("rhyzome.sqlite")
+    }
+
+    /// The key that seals the database's secrets; never in a backup of the database.
+    pub fn secret_key(&self) -> PathBuf {
+        self.data_dir.join("secret.key")
+    }
+
+    /// Where images' files lie.
+    pub fn images(&self) -> PathBuf {
+        self.data_dir.join("images")
+    }
+}
