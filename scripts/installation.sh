@@ -52,18 +52,7 @@ login_keys() {
 end_holders() {
     local pid
     for pid in $(pgrep -x rhyzomectl); do
-        [ "$(readlink "/proc/$pid/exe")" = "$1/rhyzomectl" ] && kill "$pid"
+        [ "$(readlink "/proc/$pid/exe")" = "$bin/rhyzomectl" ] && kill "$pid"
     done
     return 0
-}
-
-# The program that is up, or would be: the one that is linked, or the one that is built.
-find_bin() {
-    if [ -n "${RHYZOME_PROGRAMS:-}" ]; then
-        readlink -f "$RHYZOME_PROGRAMS"
-    elif [ -e "$links/rhyzome" ]; then
-        dirname "$(readlink -f "$links/rhyzome")"
-    else
-        return 1
-    fi
 }

@@ -4,9 +4,9 @@
 //! everything down again when it is asked to end. `down` asks it to, or does the same in its place when it was killed.
 //! What either has to know of the other is in one file, [`state::State`].
 
+mod background;
 mod certificate;
 mod configuration;
-mod background;
 mod layout;
 mod leftover;
 mod log;
@@ -109,8 +109,7 @@ pub async fn down(options: DownOptions) -> Result<()> {
     };
     take_down(&layout, &state).await?;
     if options.purge {
-        std::fs::remove_dir_all(layout.data())
-            .with_context(|| format!("cannot remove {}", layout.data().display()))?;
+        std::fs::remove_dir_all(layout.data()).with_context(|| format!("cannot remove {}", layout.data().display()))?;
     }
     Ok(())
 }
@@ -163,14 +162,18 @@ fn lock(layout: &Layout) -> Result<Option<File>> {
     match file.try_lock() {
         Ok(()) => Ok(Some(file)),
         Err(TryLockError::WouldBlock) => Ok(None),
-        Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("cannot lock {}", layout.lock().display())),
+        Err(TryLockError::Error(error)) => {
+            Err(error).with_context(|| format!("cannot lock {}", layout.lock().display()))
+        }
     }
 }
 
 fn already_running(layout: &Layout) -> String {
     let pid = StateFile::read(&layout.state()).ok().flatten().and_then(|state| state.living_supervisor());
     match pid {
-        Some(process) => format!("a `rhyzome up` runs already in {} (process {})", layout.data().display(), process.pid),
+        Some(process) => {
+            format!("a `rhyzome up` runs already in {} (process {})", layout.data().display(), process.pid)
+        }
         None => format!("another `rhyzome up` or `rhyzome down` is at work in {}", layout.data().display()),
     }
 }

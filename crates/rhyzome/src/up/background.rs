@@ -34,12 +34,8 @@ pub async fn launch(layout: &Layout, options: &UpOptions) -> Result<()> {
         command.arg("--config").arg(config);
     }
     let errors = output.try_clone()?;
-    let mut child = command
-        .stdin(Stdio::null())
-        .stdout(output)
-        .stderr(errors)
-        .spawn()
-        .context("cannot start `rhyzome up`")?;
+    let mut child =
+        command.stdin(Stdio::null()).stdout(output).stderr(errors).spawn().context("cannot start `rhyzome up`")?;
 
     let deadline = Instant::now() + DEADLINE;
     loop {
@@ -53,11 +49,9 @@ pub async fn launch(layout: &Layout, options: &UpOptions) -> Result<()> {
         match ended {
             Some(status) => bail!("`rhyzome up` ended ({status}); its log is {}", log_file.display()),
             None if ready => return Ok(()),
-            None if Instant::now() >= deadline => bail!(
-                "`rhyzome up` is not ready after {} s; its log is {}",
-                DEADLINE.as_secs(),
-                log_file.display()
-            ),
+            None if Instant::now() >= deadline => {
+                bail!("`rhyzome up` is not ready after {} s; its log is {}", DEADLINE.as_secs(), log_file.display())
+            }
             None => sleep(LOOK).await,
         }
     }

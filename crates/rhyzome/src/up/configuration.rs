@@ -1,5 +1,6 @@
 //! What each program is told: its configuration file, written anew at every start.
 
+use std::net::{Ipv4Addr, UdpSocket};
 use std::path::PathBuf;
 
 use anyhow::Result;
@@ -8,10 +9,11 @@ use serde_json::{Value, json};
 use super::layout::Layout;
 use super::settings::Settings;
 
-/// The names of the two targets that an installation on one machine has.
-pub const ROUTER: &str = "router";
-/// See [`ROUTER`].
-pub const HYPERVISOR: &str = "hypervisor";
+/// The account of the router that its agent uses.
+const ROUTER_USER: &str = "rhyzome";
+
+/// How many ports lead from the machine into the router, one for each network's WireGuard server.
+const FORWARDED_PORTS: u16 = 1024;
 
 /// The core's configuration.
 pub fn core(layout: &Layout, settings: &Settings) -> Value {
@@ -27,6 +29,55 @@ pub fn core(layout: &Layout, settings: &Settings) -> Value {
         "authority_dir": layout.authority(),
         "pools": settings.pools,
         "wireguard_first_port": settings.wireguard_first_port,
+    })
+}
+
+/// The embedded router's configuration.
+pub fn router(layout: &Layout, settings: &Settings) -> Value {
+    let first = settings.wireguard_first_port.get();
+    json!({
+        "data_dir": layout.folder("rhyzome-router"),
+        "listen": settings.router.listen,
+        "tls": { "cert": layout.certificate("router"), "key": layout.key("router") },
+        "netns": settings.router.namespace,
+        "users": { ROUTER_USER: { "password_file": layout.secret("router-password") } },
+        "uplink": {
+            "interface": settings.router.interface,
+            "subnet": settings.router.subnet,
+            "table": settings.router.table,
+            "forward": { "udp": [format!("{first}-{}", first.saturating_add(FORWARDED_PORTS - 1))] },
+        },
+    })
+}
+
+/// The router agent's configuration.
+pub fn openwrt(layout: &Layout, settings: &Settings) -> Value {
+    json!({
+        "agent": agent(layout, "rhyzome-openwrt"),
+        "router": {
+            "url": format!("https://{}/ubus", settings.router.listen),
+            "ca": layout.authority_certificate(),
+            "username": ROUTER_USER,
+            "password_file": layout.secret("router-password"),
+            "lock_file": layout.folder("rhyzome-openwrt").join("router.lock"),
+        },
+        "segments": { "kind": "bridge" },
+        "endpoint_host": settings.router.endpoint_host.clone().or_else(own_address),
+    })
+}
+
+/// The address from which this machine goes out, if it has a way out. Nothing is sent: connecting a UDP socket only
+/// looks up the route.
+fn own_address() -> Option<String> {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+    socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).ok()?;
+    Some(socket.local_addr().ok()?.ip().to_string())
+}
+
+fn agent(layout: &Layout, program: &str) -> Value {
+    json!({
+        "invitation_file": layout.secret(&format!("{program}.invitation")),
+        "state_dir": layout.folder(program),
     })
 }
 

@@ -104,7 +104,7 @@ pub fn find(layout: &Layout, state: &State) -> Result<Vec<Leftover>> {
     if machine::has_namespace(&settings.namespace) {
         found.push(Leftover::Namespace(settings.namespace.clone()));
     }
-    let interfaces = machine::interfaces()?.into_iter().filter(|name| name == &settings.uplink || is_segment(name));
+    let interfaces = machine::interfaces()?.into_iter().filter(|name| name == &settings.interface || is_segment(name));
     found.extend(interfaces.map(Leftover::Interface));
     let tables = machine::tables()?.into_iter().filter(|(_, name)| name == &settings.table);
     found.extend(tables.map(|(family, name)| Leftover::Table { family, name }));
@@ -115,8 +115,7 @@ pub fn find(layout: &Layout, state: &State) -> Result<Vec<Leftover>> {
 }
 
 fn processes(layout: &Layout, state: &State) -> Result<Vec<Leftover>> {
-    let mut found: Vec<(String, Process)> =
-        state.alive().map(|(name, process)| (name.to_owned(), process)).collect();
+    let mut found: Vec<(String, Process)> = state.alive().map(|(name, process)| (name.to_owned(), process)).collect();
     let own = Process::own()?;
     let mut more = process::find(&PROGRAMS, layout.data());
     if machine::has_namespace(&state.settings.router.namespace) {

@@ -28,7 +28,8 @@ pub fn run(program: &str, arguments: &[&str]) -> Result<String> {
 /// The names of all network interfaces of this namespace.
 pub fn interfaces() -> Result<Vec<String>> {
     let text = run("ip", &["-json", "link", "show"])?;
-    let links: Vec<serde_json::Value> = serde_json::from_str(&text).context("ip link printed something else than JSON")?;
+    let links: Vec<serde_json::Value> =
+        serde_json::from_str(&text).context("ip link printed something else than JSON")?;
     Ok(links.iter().filter_map(|link| link["ifname"].as_str().map(str::to_owned)).collect())
 }
 

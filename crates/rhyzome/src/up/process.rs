@@ -1,6 +1,8 @@
 //! A process that can be found again: by its number and the moment it started, for numbers are used again.
 
+use std::ffi::OsStr;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,6 +12,8 @@ use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep};
 
+/// The verbs of processes that tend an installation and are no part of it.
+const TENDING: [&str; 2] = ["up", "down"];
 /// How often a process that was asked to end is looked at.
 const LOOK: Duration = Duration::from_millis(20);
 /// How long the kernel may take to end a process that was killed.
@@ -29,7 +33,8 @@ impl Process {
     /// The process that has that number at this moment.
     pub fn of(pid: i32) -> io::Result<Self> {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
-        let (_, started) = parse_stat(&stat).ok_or_else(|| io::Error::other(format!("/proc/{pid}/stat is unreadable")))?;
+        let (_, started) =
+            parse_stat(&stat).ok_or_else(|| io::Error::other(format!("/proc/{pid}/stat is unreadable")))?;
         Ok(Self { pid, started })
     }
 
@@ -71,7 +76,8 @@ impl Process {
     }
 }
 
-/// Processes of any parent that run one of `programs` with `argument` among their arguments.
+/// Processes of any parent that run one of `programs` and are told of a file below `argument`, `rhyzome up` and
+/// `rhyzome down` apart.
 pub fn find(programs: &[&str], argument: &Path) -> Vec<Process> {
     numbers().into_iter().filter(|pid| runs(*pid, programs, argument)).filter_map(|pid| Process::of(pid).ok()).collect()
 }
@@ -88,10 +94,12 @@ fn numbers() -> Vec<i32> {
 
 fn runs(pid: i32, programs: &[&str], argument: &Path) -> bool {
     let Ok(line) = std::fs::read(format!("/proc/{pid}/cmdline")) else { return false };
-    let mut words = line.split(|byte| *byte == 0).map(|word| PathBuf::from(String::from_utf8_lossy(word).into_owned()));
-    let Some(program) = words.next() else { return false };
-    let named = program.file_name().and_then(|name| name.to_str()).is_some_and(|name| programs.contains(&name));
-    named && words.any(|word| word.starts_with(argument))
+    let words: Vec<PathBuf> =
+        line.split(|byte| *byte == 0).map(|word| PathBuf::from(OsStr::from_bytes(word))).collect();
+    let Some((program, words)) = words.split_first() else { return false };
+    let named = program.file_name().and_then(OsStr::to_str).is_some_and(|name| programs.contains(&name));
+    let tends = words.first().and_then(|verb| verb.to_str()).is_some_and(|verb| TENDING.contains(&verb));
+    named && !tends && words.iter().any(|word| word.starts_with(argument))
 }
 
 /// State and start of a process. Its name stands in parentheses and may hold anything, parentheses too.

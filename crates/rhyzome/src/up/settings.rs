@@ -35,14 +35,18 @@ pub struct Pools {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Router {
+    /// Where its agent reaches it.
+    pub listen: SocketAddr,
     /// The network namespace that it lives in.
     pub namespace: String,
     /// The machine's end of the link to it.
-    pub uplink: String,
-    /// The addresses of that link.
+    pub interface: String,
+    /// The addresses of that link: the first is the machine's, the second the router's.
     pub subnet: Subnet,
     /// The machine's nft table that masquerades for it and brings WireGuard to it.
     pub table: String,
+    /// Where peers reach it from outside; the machine's own address on its way out when left out.
+    pub endpoint_host: Option<String>,
 }
 
 impl Default for Settings {
@@ -60,10 +64,12 @@ impl Default for Settings {
 impl Default for Router {
     fn default() -> Self {
         Self {
+            listen: loopback(7445),
             namespace: "rhyzome-router".to_owned(),
-            uplink: "rzuplink".to_owned(),
-            subnet: subnet("198.18.255.252/30"),
-            table: "rhyzome-router".to_owned(),
+            interface: "rz-uplink".to_owned(),
+            subnet: subnet("10.254.254.0/30"),
+            table: "rhyzome-uplink".to_owned(),
+            endpoint_host: None,
         }
     }
 }

@@ -1,9 +1,9 @@
 //! The order in which everything comes up.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use pki::{Alpn, Authority, Roots};
 use time::OffsetDateTime;
 
@@ -34,9 +34,18 @@ pub async fn start(layout: &Layout, state: &StateFile, supervisor: &mut Supervis
 
     let client = sign_in(layout, &core, &settings)?;
 
-    clock.done("the command line may sign in");
+    make_password(&layout.secret("router-password"))?;
+    let router = configuration::write(layout, "rhyzome-router", &configuration::router(layout, &settings))?;
+    supervisor.keep(program(layout, "rhyzome-router", &["--config", text(&router)?])?)?;
+    readiness::router(layout, settings.router.listen).await?;
+    clock.done(&format!("the router answers in namespace {}", settings.router.namespace));
 
-    readiness::agents(layout, &client, &[]).await?;
+    invite(layout, &core, "rhyzome-openwrt", "router")?;
+    let openwrt = configuration::write(layout, "rhyzome-openwrt", &configuration::openwrt(layout, &settings))?;
+    supervisor.keep(program(layout, "rhyzome-openwrt", &["--config", text(&openwrt)?])?)?;
+
+    readiness::agents(layout, &client, &[("router", "rhyzome-openwrt")]).await?;
+    clock.done("the agents are connected");
     Ok(())
 }
 
@@ -44,13 +53,7 @@ fn certificates(layout: &Layout, settings: &Settings) -> Result<()> {
     let now = OffsetDateTime::now_utc();
     let authority = Authority::load_or_init(&layout.authority(), now)?;
     let names = |address: std::net::IpAddr| vec![address.to_string(), "localhost".to_owned()];
-    certificate::ensure(
-        &authority,
-        &names(settings.http.ip()),
-        &layout.certificate("core"),
-        &layout.key("core"),
-        now,
-    )?;
+    certificate::ensure(&authority, &names(settings.http.ip()), &layout.certificate("core"), &layout.key("core"), now)?;
     Ok(())
 }
 
@@ -65,6 +68,27 @@ fn sign_in(layout: &Layout, core: &Path, settings: &Settings) -> Result<api::Cli
     let roots = Roots::from_pem(&config::file::read(&layout.authority_certificate())?)?;
     let tls = pki::client_config(&roots, None, Alpn::Http1)?;
     Ok(api::Client::new(&format!("https://{}", settings.http), config::file::read_secret(&token)?, tls)?)
+}
+
+/// Sees to it that an agent can enrol, unless it has: an invitation is good for one day, so it gets a fresh one.
+fn invite(layout: &Layout, core: &Path, program: &str, kind: &str) -> Result<()> {
+    if layout.folder(program).join("tls/cert.pem").exists() {
+        return Ok(());
+    }
+    let invitation = layout.secret(&format!("{program}.invitation"));
+    let target = ["--kind", kind, "--name", kind, "--output", text(&invitation)?];
+    admin(&[&["admin", "agent", "invite", "--config", text(core)?][..], &target].concat())
+}
+
+/// Makes a password where there is none.
+fn make_password(file: &Path) -> Result<()> {
+    if file.exists() {
+        return Ok(());
+    }
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).context("no randomness")?;
+    let password = types::SecretText::new(data_encoding::HEXLOWER.encode(&bytes));
+    Ok(config::file::write_private(file, password.reveal().as_bytes())?)
 }
 
 /// Runs a subcommand of this program.

@@ -71,7 +71,11 @@ async fn keep(program: Program, mut child: Child, state: Arc<StateFile>) {
             match start(&program, &state) {
                 Ok(child) => break child,
                 Err(error) => {
-                    tracing::error!(program = program.name, error = format!("{error:#}"), "a program cannot be started");
+                    tracing::error!(
+                        program = program.name,
+                        error = format!("{error:#}"),
+                        "a program cannot be started"
+                    );
                     wait = backoff.after(std::time::Duration::ZERO);
                 }
             }

@@ -9,8 +9,8 @@ use super::leftover::{self, Leftover};
 use super::program;
 use super::state::State;
 
-/// How long a program may take to end by itself.
-const GRACE: Duration = Duration::from_secs(10);
+/// How long a program may take to end by itself. An agent takes up to ten seconds to see its calls through.
+const GRACE: Duration = Duration::from_secs(15);
 /// How often what is left is looked for and removed. One pass may uncover more: a killed process frees its socket.
 const PASSES: usize = 4;
 
