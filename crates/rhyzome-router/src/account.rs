@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use zeroize::Zeroizing;
+use types::SecretText;
 
 use crate::acl::Membership;
 use crate::crypt;
@@ -10,16 +10,16 @@ use crate::tree::Tree;
 
 /// The passwords of the router's users, which `$p$name` in config `rpcd` refers to as OpenWrt's does to /etc/shadow.
 #[derive(Default)]
-pub struct Passwords(BTreeMap<String, Zeroizing<String>>);
+pub struct Passwords(BTreeMap<String, SecretText>);
 
 impl Passwords {
     /// The password of `user` from here on.
-    pub fn insert(&mut self, user: String, password: Zeroizing<String>) {
+    pub fn insert(&mut self, user: String, password: SecretText) {
         self.0.insert(user, password);
     }
 
     fn is(&self, user: &str, password: &str) -> bool {
-        self.0.get(user).is_some_and(|known| crypt::same(known.as_bytes(), password.as_bytes()))
+        self.0.get(user).is_some_and(|known| crypt::same(known.reveal().as_bytes(), password.as_bytes()))
     }
 }
 

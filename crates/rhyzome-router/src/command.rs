@@ -2,13 +2,14 @@
 
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use crate::files::{Root, SIZE_LIMIT};
 use crate::json::Json;
+use crate::namespace;
 use crate::question::ExecQuestion;
 use crate::status::{Answer, Status};
 
@@ -22,6 +23,23 @@ const POLL: Duration = Duration::from_millis(5);
 
 /// Runs a command and waits for its end.
 pub fn run(root: &Root, question: &ExecQuestion) -> Answer {
+    let (_, place) = admit(root, question)?;
+    finish(&place, question)
+}
+
+/// Runs a command that sees the router's `/tmp`, and waits for its end. This thread, which must have entered the
+/// router's namespace, is of no use for anything else afterwards.
+pub fn run_inside(root: &Root, question: &ExecQuestion) -> Answer {
+    let (path, _) = admit(root, question)?;
+    namespace::see_tmp(&root.tmp).map_err(|error| {
+        tracing::warn!(%error, "cannot give a command mounts of its own");
+        Status::Unknown
+    })?;
+    finish(Path::new(&path), question)
+}
+
+/// The path of the program as the router knows it and as the machine does, if it may be run.
+fn admit(root: &Root, question: &ExecQuestion) -> Result<(String, PathBuf), Status> {
     let (path, place) = find(root, &question.command).ok_or(Status::NotFound)?;
     if !question.allowed(&path) {
         return Err(Status::PermissionDenied);
@@ -30,7 +48,11 @@ pub fn run(root: &Root, question: &ExecQuestion) -> Answer {
     if metadata.permissions().mode() & 0o111 == 0 {
         return Err(Status::PermissionDenied);
     }
-    let child = Command::new(&place)
+    Ok((path, place))
+}
+
+fn finish(program: &Path, question: &ExecQuestion) -> Answer {
+    let child = Command::new(program)
         .args(&question.params)
         .env_clear()
         .env("PATH", PATH)

@@ -3,7 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::disk;
+use config::FileError;
+
 use crate::status::Status;
 use crate::tree::Tree;
 
@@ -73,8 +74,8 @@ impl Configs {
     ///
     /// # Errors
     /// As the file system says; the old file is untouched then.
-    pub fn write(&self, name: &str, text: &str) -> io::Result<()> {
-        disk::replace(&self.path(name), text.as_bytes())
+    pub fn write(&self, name: &str, text: &str) -> Result<(), FileError> {
+        config::file::write_private(&self.path(name), text.as_bytes())
     }
 
     /// The directory.

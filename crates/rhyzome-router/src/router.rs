@@ -12,7 +12,7 @@ use crate::question::Question;
 use crate::rpc::{self, Body, Fault, Request, Wish};
 use crate::rpcd::{Outcome, Rpcd};
 use crate::session::Moment;
-use crate::status::Answer;
+use crate::status::{self, Answer};
 
 /// How long uhttpd waits for the answer to a call.
 const CALL_LIMIT: Duration = Duration::from_secs(60);
@@ -117,11 +117,16 @@ impl<M: Machine> Router<M> {
         self.rescheduled.notify_one();
         match outcome? {
             Outcome::Answer(answer) => Ok(answer),
-            Outcome::Ask(question) => match tokio::time::timeout(CALL_LIMIT, self.machine.ask(question)).await {
-                Ok(answer) => Ok(answer),
-                Err(_) => Err(Fault::Timeout),
-            },
+            Outcome::Ask(question) => self.ask(question).await,
+            Outcome::Run(question) => {
+                let code = if self.ask(question).await?.is_ok() { 0 } else { 1 };
+                Ok(status::data("code", Json::Int(code)))
+            }
         }
+    }
+
+    async fn ask(&self, question: Question) -> Result<Answer, Fault> {
+        tokio::time::timeout(CALL_LIMIT, self.machine.ask(question)).await.map_err(|_| Fault::Timeout)
     }
 
     /// Lets time pass, for ever: applies that nobody confirms are rolled back when that is due.

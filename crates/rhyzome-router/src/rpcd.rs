@@ -24,6 +24,8 @@ pub enum Outcome {
     Answer(Answer),
     /// The machine beneath knows the answer.
     Ask(Question),
+    /// The same, by a command: the answer is that of `file exec`.
+    Run(Question),
 }
 
 /// Why a call is not made.

@@ -13,11 +13,10 @@ use hyper::header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, HeaderValue};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use rustls::ServerConfig;
+use pki::{ServerConfig, TlsAcceptor};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tokio_rustls::TlsAcceptor;
 
 use crate::json::Json;
 use crate::router::{Machine, Router};
@@ -42,8 +41,8 @@ impl Server {
     ///
     /// # Errors
     /// When the address cannot be bound.
-    pub async fn bind(listen: SocketAddr, tls: ServerConfig) -> io::Result<Self> {
-        Ok(Server { listener: TcpListener::bind(listen).await?, tls: TlsAcceptor::from(Arc::new(tls)) })
+    pub async fn bind(listen: SocketAddr, tls: Arc<ServerConfig>) -> io::Result<Self> {
+        Ok(Server { listener: TcpListener::bind(listen).await?, tls: TlsAcceptor::from(tls) })
     }
 
     /// The address, with the port that the kernel chose if 0 was asked for.

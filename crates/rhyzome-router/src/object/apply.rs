@@ -72,7 +72,7 @@ fn commit_config(rpcd: &mut Rpcd, sid: &str, config: &str) -> Result<(), Status>
     }
     rpcd.configs.write(config, &tree.to_string()).map_err(|error| {
         tracing::error!(config, %error, "cannot write a UCI file");
-        Status::of_io(&error)
+        Status::Unknown
     })?;
     session.staged.remove(config);
     rpcd.note_changed(config);

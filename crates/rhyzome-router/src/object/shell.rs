@@ -34,9 +34,9 @@ pub(crate) fn run(rpcd: &mut Rpcd, program: &'static str, params: &[String]) -> 
             Ok(stdout) => done(0, &stdout, ""),
             Err(message) => done(1, "", &format!("uci: {message}\n")),
         },
-        (IFUP, [interface]) => Outcome::Ask(Question::Switch { interface: (*interface).to_owned(), to: Target::Up }),
+        (IFUP, [interface]) => Outcome::Run(Question::Switch { interface: (*interface).to_owned(), to: Target::Up }),
         (IFDOWN, [interface]) => {
-            Outcome::Ask(Question::Switch { interface: (*interface).to_owned(), to: Target::Down })
+            Outcome::Run(Question::Switch { interface: (*interface).to_owned(), to: Target::Down })
         }
         (RELOAD_CONFIG, []) => {
             for config in rpcd.configs.names() {

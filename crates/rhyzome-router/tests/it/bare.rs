@@ -6,6 +6,8 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
+use config::Tls;
+use pki::{Alpn, ClientAuth, KeyedCertificate};
 use rhyzome_router::account::Passwords;
 use rhyzome_router::command;
 use rhyzome_router::files::Root;
@@ -14,10 +16,10 @@ use rhyzome_router::router::{Machine, Router};
 use rhyzome_router::rpcd::{Folders, Rpcd};
 use rhyzome_router::server::Server;
 use rhyzome_router::status::{Answer, Status};
-use rhyzome_router::tls;
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
+use types::SecretText;
 
 use crate::client::{Client, SERVER_NAME};
 
@@ -43,13 +45,14 @@ impl Bare {
 
         let (certificate, cert, key) = certificate(dir.path());
         let mut passwords = Passwords::default();
-        passwords.insert("root".to_owned(), "owrt-secret".to_owned().into());
+        passwords.insert("root".to_owned(), SecretText::new("owrt-secret".to_owned()));
         let folders = Folders { config: root.config.clone(), acl };
         let rpcd = Rpcd::new(folders, passwords, random);
         let router = Arc::new(Router::new(rpcd, NoNetwork { root }));
 
         let runtime = Runtime::new().unwrap();
-        let tls = tls::server_config(&cert, &key).unwrap();
+        let keyed = KeyedCertificate::load(&Tls { ca: None, cert, key }).unwrap();
+        let tls = pki::server_config(keyed, &ClientAuth::None, Alpn::Http1).unwrap();
         let server = runtime.block_on(Server::bind(SocketAddr::from(([127, 0, 0, 1], 0)), tls)).unwrap();
         let address = server.address().unwrap();
         runtime.spawn(server.serve(router, std::future::pending()));
@@ -74,7 +77,7 @@ pub fn certificate(dir: &Path) -> (String, std::path::PathBuf, std::path::PathBu
     let made = rcgen::generate_simple_self_signed([SERVER_NAME.to_owned()]).unwrap();
     let (cert, key) = (dir.join("cert.pem"), dir.join("key.pem"));
     fs::write(&cert, made.cert.pem()).unwrap();
-    fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    config::file::write_private(&key, made.signing_key.serialize_pem().as_bytes()).unwrap();
     (made.cert.pem(), cert, key)
 }
 

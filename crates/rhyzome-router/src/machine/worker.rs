@@ -1,0 +1,413 @@
+//! The thread inside the namespace.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+
+use super::{Surroundings, device_json, peer_descriptions};
+use crate::command;
+use crate::configs::Configs;
+use crate::dnsmasq::{self, Instance, Places, Served, UPSTREAM};
+use crate::firewall;
+use crate::firewall::policy::{Network, Policy};
+use crate::json::Json;
+use crate::network::observed::{Observed, observe};
+use crate::network::plan::{Interface, Plan, Proto, Trouble, WireGuard};
+use crate::network::reconcile;
+use crate::network::status::Status as Interfaces;
+use crate::process::{Advice, Process, Respawn};
+use crate::question::{Question, Target};
+use crate::status::{Answer, DONE, Status};
+use crate::tool::{self, ToolError};
+use crate::wireguard::{self, Tunnels};
+
+/// How long more changes are waited for before the first one is followed.
+const GATHER: Duration = Duration::from_millis(10);
+/// How often it is looked whether the programs still run.
+const ROUND: Duration = Duration::from_secs(1);
+/// How often the way to what is asked for is tried before it is left at what was reached: removing one address can take
+/// along others, which the next try puts back.
+const TRIES: usize = 3;
+
+/// What the thread is told.
+pub enum Message {
+    /// These configs changed.
+    Follow(BTreeSet<String>),
+    /// A link came, went or changed.
+    Links,
+    /// Answer this.
+    Ask(Question, oneshot::Sender<Answer>),
+    /// End.
+    Stop,
+}
+
+/// The thread's state.
+pub struct Worker {
+    surroundings: Surroundings,
+    configs: Configs,
+    shared: Arc<Mutex<Interfaces>>,
+    started: Instant,
+    messages: Sender<Message>,
+    tunnels: Tunnels,
+    /// The WireGuard interfaces as they were last set up. Peers that changed since are not followed until the
+    /// interface itself changes, as in OpenWrt.
+    set_up: BTreeMap<String, Interface>,
+    switched: BTreeMap<String, Target>,
+    servers: BTreeMap<String, Server>,
+    /// The last ruleset that was tried, whether nft took it or not.
+    ruleset: String,
+    monitor: Option<Process>,
+}
+
+/// A dnsmasq and what it was configured with.
+struct Server {
+    instance: Instance,
+    process: Option<Process>,
+    respawn: Respawn,
+}
+
+impl Worker {
+    /// The state of a thread that has entered the namespace.
+    pub fn new(
+        surroundings: Surroundings,
+        shared: Arc<Mutex<Interfaces>>,
+        started: Instant,
+        messages: Sender<Message>,
+    ) -> Self {
+        for (key, value) in [("ipv4/ip_forward", "1"), ("ipv6/conf/all/forwarding", "1")] {
+            if let Err(error) = fs::write(Path::new("/proc/sys/net").join(key), value) {
+                tracing::warn!(key, %error, "cannot switch on forwarding");
+            }
+        }
+        Worker {
+            configs: Configs::new(surroundings.root.config.clone()),
+            surroundings,
+            shared,
+            started,
+            messages,
+            tunnels: Tunnels::default(),
+            set_up: BTreeMap::new(),
+            switched: BTreeMap::new(),
+            servers: BTreeMap::new(),
+            ruleset: String::new(),
+            monitor: None,
+        }
+    }
+
+    /// Does what it is told until it is told to end.
+    pub fn serve(&mut self, messages: &Receiver<Message>) {
+        loop {
+            self.watch_links();
+            let mut stale = match messages.recv_timeout(ROUND) {
+                Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+                Ok(message) => self.take(message),
+                Err(RecvTimeoutError::Timeout) => self.look_after_programs(),
+            };
+            while stale {
+                match messages.recv_timeout(GATHER) {
+                    Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+                    Ok(message) => drop(self.take(message)),
+                    Err(RecvTimeoutError::Timeout) => {
+                        self.converge();
+                        stale = false;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether there is something to bring about now.
+    fn take(&mut self, message: Message) -> bool {
+        match message {
+            Message::Follow(_) | Message::Links => true,
+            Message::Ask(Question::Switch { interface, to }, reply) => {
+                // Who asked may have gone.
+                let _ = reply.send(self.switch(interface, to));
+                false
+            }
+            Message::Ask(question, reply) => {
+                let (root, configs) = (self.surroundings.root.clone(), self.configs.clone());
+                // A thread that is made here is inside the namespace, too.
+                std::thread::spawn(move || {
+                    let answer = match question {
+                        Question::Exec(question) => command::run_inside(&root, &question),
+                        Question::Device(name) => device(name.as_deref()),
+                        Question::WireGuard => wireguard::instances(&peer_descriptions(&configs)).map(Some).map_err(failed),
+                        _ => Err(Status::NotSupported),
+                    };
+                    let _ = reply.send(answer);
+                });
+                false
+            }
+            Message::Stop => false,
+        }
+    }
+
+    fn switch(&mut self, interface: String, to: Target) -> Answer {
+        if !Plan::of(&self.configs.load_or_empty("network")).interfaces.contains_key(&interface) {
+            return Err(Status::NotFound);
+        }
+        self.set_up.remove(&interface);
+        self.switched.insert(interface, to);
+        self.converge();
+        DONE
+    }
+
+    /// Brings about what the configs say.
+    pub fn converge(&mut self) {
+        let mut plan = Plan::of(&self.configs.load_or_empty("network"));
+        self.keep_tunnels(&mut plan);
+        let off = self.off(&plan);
+        // Before any interface comes up, so that none is open for a moment.
+        self.load_firewall(&plan);
+        let failed = self.set_up_tunnels(&plan, &off);
+        let observed = self.reconcile(&plan, &off);
+        let interfaces = {
+            let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+            *shared = Interfaces::new(&plan, &off, &observed, &failed, &shared, self.started.elapsed());
+            shared.clone()
+        };
+        self.write_upstream(&plan, &interfaces);
+        self.run_servers(&plan, &interfaces);
+    }
+
+    /// The interfaces that are not to be up: those that do not start by themselves, and those that were switched off.
+    fn off(&mut self, plan: &Plan) -> BTreeSet<String> {
+        self.switched.retain(|name, _| plan.interfaces.contains_key(name));
+        let is_off = |name: &&String| match self.switched.get(*name) {
+            Some(target) => *target == Target::Down,
+            None => !plan.interfaces[*name].autostart,
+        };
+        plan.interfaces.keys().filter(is_off).cloned().collect()
+    }
+
+    /// Leaves WireGuard interfaces whose own section did not change as they were set up.
+    fn keep_tunnels(&mut self, plan: &mut Plan) {
+        self.set_up.retain(|name, _| plan.interfaces.contains_key(name));
+        for (name, interface) in &mut plan.interfaces {
+            let (Proto::WireGuard(wanted), Some(before)) = (&interface.proto, self.set_up.get(name)) else { continue };
+            let unchanged = matches!(&before.proto, Proto::WireGuard(old) if old.section == wanted.section);
+            if unchanged && self.tunnels.is_running(name) {
+                *interface = before.clone();
+            }
+        }
+    }
+
+    fn set_up_tunnels(&mut self, plan: &Plan, off: &BTreeSet<String>) -> BTreeMap<String, Trouble> {
+        let wanted: Vec<(&str, &Interface, &WireGuard)> = plan
+            .interfaces
+            .iter()
+            .filter(|(name, interface)| !off.contains(*name) && interface.addressing.is_ok())
+            .filter_map(|(name, interface)| match &interface.proto {
+                Proto::WireGuard(wireguard) => Some((name.as_str(), interface, &**wireguard)),
+                Proto::None | Proto::Static => None,
+            })
+            .collect();
+        let names: Vec<&str> = wanted.iter().map(|(name, _, _)| *name).collect();
+        self.set_up.retain(|name, _| names.contains(&name.as_str()));
+        let left = observe().map(|observed| {
+            let is_tunnel = |kind: &Option<String>| kind.as_deref() == Some("wireguard");
+            let links = observed.links.into_iter().filter(move |(_, link)| is_tunnel(&link.kind));
+            links.map(|(name, _)| name).collect::<Vec<_>>()
+        });
+        self.tunnels.retain(&names, left.unwrap_or_default().into_iter());
+
+        let mut failed = BTreeMap::new();
+        for (name, interface, wireguard) in wanted {
+            if self.set_up.get(name) == Some(interface) && self.tunnels.is_running(name) {
+                continue;
+            }
+            match self.tunnels.set_up(wireguard) {
+                Ok(()) => drop(self.set_up.insert(name.to_owned(), interface.clone())),
+                Err(error) => {
+                    tracing::warn!(interface = name, %error, "a WireGuard interface does not come up");
+                    failed.insert(name.to_owned(), error.trouble());
+                }
+            }
+        }
+        failed
+    }
+
+    fn reconcile(&mut self, plan: &Plan, off: &BTreeSet<String>) -> Observed {
+        let mut observed = Observed::default();
+        for _ in 0..TRIES {
+            observed = match observe() {
+                Ok(observed) => observed,
+                Err(error) => {
+                    tracing::error!(%error, "cannot look at the links");
+                    return observed;
+                }
+            };
+            let steps = reconcile::steps(plan, off, &observed, self.surroundings.namespace.name());
+            if steps.is_empty() {
+                return observed;
+            }
+            let lines = steps.join("\n") + "\n";
+            if let Err(error) = tool::run_with("ip", &["-force", "-batch", "-"], &lines) {
+                tracing::warn!(%error, "not every address or route could be set");
+            }
+        }
+        observe().unwrap_or(observed)
+    }
+
+    fn load_firewall(&mut self, plan: &Plan) {
+        let networks = plan.interfaces.iter().map(|(name, interface)| {
+            let addresses = interface.addressing.as_ref().map(|addressing| addressing.addresses.clone());
+            let device = interface.l3_device(name).map(str::to_owned);
+            (name.clone(), Network { device, addresses: addresses.unwrap_or_default() })
+        });
+        let policy = Policy::of(&self.configs.load_or_empty("firewall"), &networks.collect());
+        let ruleset = firewall::render::render(&policy);
+        if ruleset == self.ruleset {
+            return;
+        }
+        if let Err(error) = firewall::load(&ruleset) {
+            tracing::warn!(%error, "nft refuses the new ruleset, the old one stays");
+        }
+        self.ruleset = ruleset;
+    }
+
+    /// Writes down the name servers of the interfaces that are up.
+    fn write_upstream(&self, plan: &Plan, interfaces: &Interfaces) {
+        let up = plan.interfaces.iter().filter(|(name, _)| interfaces.is_up(name));
+        let servers = up.flat_map(|(_, interface)| interface.dns.iter());
+        let text: String = servers.map(|server| format!("nameserver {server}\n")).collect();
+        if let Err(error) = replace_if_other(&self.surroundings.root.place(UPSTREAM), &text) {
+            tracing::warn!(%error, "cannot write the upstream name servers");
+        }
+    }
+
+    fn run_servers(&mut self, plan: &Plan, interfaces: &Interfaces) {
+        let up = plan.interfaces.iter().filter(|(name, _)| interfaces.is_up(name));
+        let served = up.filter_map(|(name, interface)| {
+            let addresses = interface.addressing.as_ref().ok()?.addresses.clone();
+            Some((name.clone(), Served { device: interface.l3_device(name)?.to_owned(), addresses }))
+        });
+        let places = Places { hosts: self.run("hosts"), root: self.surroundings.root.clone() };
+        let wanted = dnsmasq::instances(&self.configs.load_or_empty("dhcp"), &served.collect(), &places);
+        let is_wanted = |server: &Server| wanted.contains(&server.instance);
+        // All that end, end before any starts: one may take over the address of another.
+        self.servers.retain(|_, server| is_wanted(server));
+        for instance in wanted {
+            if self.servers.contains_key(&instance.name) {
+                continue;
+            }
+            let process = self.start_server(&instance);
+            let server = Server { instance, process, respawn: Respawn::new(Instant::now()) };
+            self.servers.insert(server.instance.name.clone(), server);
+        }
+    }
+
+    fn start_server(&self, instance: &Instance) -> Option<Process> {
+        let config = self.run("dnsmasq").join(&instance.name).with_extension("conf");
+        let pid = config.with_extension("pid");
+        let written = replace_if_other(&config, &instance.config)
+            .and_then(|()| replace_if_other(&self.run("hosts").join(&instance.name), &instance.hosts));
+        if let Err(error) = written {
+            tracing::error!(instance = instance.name, %error, "cannot write the files of dnsmasq");
+            return None;
+        }
+        let arguments = [
+            "--keep-in-foreground".to_owned(),
+            // As another user it would outlive the router: a change of user takes away what kills it.
+            "--user=root".to_owned(),
+            "--group=root".to_owned(),
+            "--log-facility=-".to_owned(),
+            format!("--conf-file={}", config.display()),
+            format!("--pid-file={}", pid.display()),
+        ];
+        match Process::start("dnsmasq", &arguments, Stdio::null()) {
+            Ok(process) => Some(process),
+            Err(error) => {
+                tracing::error!(%error, "cannot run dnsmasq");
+                None
+            }
+        }
+    }
+
+    /// Starts again what has ended; whether there is something to bring about.
+    fn look_after_programs(&mut self) -> bool {
+        let now = Instant::now();
+        let mut ended = Vec::new();
+        for (name, server) in &mut self.servers {
+            let runs = server.process.as_mut().is_some_and(Process::is_running);
+            if !runs && server.respawn.advise(now) == Advice::Start {
+                ended.push(name.clone());
+            }
+        }
+        for name in ended {
+            tracing::warn!(instance = name, "dnsmasq has ended and is started again");
+            let Some(instance) = self.servers.get(&name).map(|server| server.instance.clone()) else { continue };
+            let process = self.start_server(&instance);
+            if let Some(server) = self.servers.get_mut(&name) {
+                server.process = process;
+            }
+        }
+        let set_up: Vec<String> = self.set_up.keys().cloned().collect();
+        set_up.iter().any(|name| !self.tunnels.is_running(name))
+    }
+
+    /// Listens for links that come and go, if nobody does.
+    fn watch_links(&mut self) {
+        if self.monitor.as_mut().is_some_and(Process::is_running) {
+            return;
+        }
+        let mut monitor = match Process::start("ip", &["-o", "monitor", "link"], Stdio::piped()) {
+            Ok(monitor) => monitor,
+            Err(error) => return tracing::error!(%error, "cannot watch the links"),
+        };
+        if let Some(output) = monitor.take_output() {
+            let messages = self.messages.clone();
+            std::thread::spawn(move || {
+                for line in BufReader::new(output).lines() {
+                    if line.is_err() || messages.send(Message::Links).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        self.monitor = Some(monitor);
+        // What happened before somebody listened.
+        let _ = self.messages.send(Message::Links);
+    }
+
+    fn run(&self, name: &str) -> PathBuf {
+        self.surroundings.run.join(name)
+    }
+}
+
+/// Writes a file, and the folder that it is in, unless it is so already.
+fn replace_if_other(path: &Path, text: &str) -> Result<(), config::FileError> {
+    if fs::read_to_string(path).is_ok_and(|old| old == text) {
+        return Ok(());
+    }
+    if let Some(folder) = path.parent() {
+        // If this fails, so does the writing, with a better message.
+        let _ = fs::create_dir_all(folder);
+    }
+    config::file::write_private(path, text.as_bytes())
+}
+
+fn device(name: Option<&str>) -> Answer {
+    let links = observe().map_err(failed)?.links;
+    match name {
+        Some(name) => match links.get(name).map(device_json) {
+            Some(Json::Object(members)) => Ok(Some(members)),
+            _ => Err(Status::InvalidArgument),
+        },
+        None => Ok(Some(links.iter().map(|(name, link)| (name.clone(), device_json(link))).collect())),
+    }
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "it is the end of the error")]
+fn failed(error: ToolError) -> Status {
+    tracing::warn!(%error, "a tool failed");
+    Status::Unknown
+}

@@ -1,0 +1,6 @@
+//! netifd: the config `network` becomes bridges, addresses, routes and WireGuard interfaces.
+
+pub mod observed;
+pub mod plan;
+pub mod reconcile;
+pub mod status;

@@ -1,0 +1,127 @@
+//! What links, addresses and routes there are, as `ip` tells it.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use serde::Deserialize;
+
+use super::plan::Route;
+use crate::tool::{self, ToolError};
+
+/// The links of a namespace and the routes that were set by hand or by us.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Observed {
+    /// The links, by name.
+    pub links: BTreeMap<String, Link>,
+    /// The routes that the kernel did not make, with their devices.
+    pub routes: Vec<(String, Route)>,
+}
+
+/// A link.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Link {
+    /// What kind of virtual device it is, if it is one.
+    pub kind: Option<String>,
+    /// Whether it is switched on.
+    pub is_up: bool,
+    /// The bridge that it is a port of.
+    pub master: Option<String>,
+    /// Its MTU.
+    pub mtu: u32,
+    /// Its MAC address, if it has one.
+    pub mac: Option<String>,
+    /// Its addresses, link-local ones left out.
+    pub addresses: Vec<IpNet>,
+}
+
+/// Looks around in the namespace of this thread.
+///
+/// # Errors
+/// When `ip` fails, or prints what it should not.
+pub fn observe() -> Result<Observed, ToolError> {
+    let links: Vec<IpLink> = parse(&tool::run("ip", &["-j", "-d", "address", "show"])?)?;
+    let mut routes: Vec<(String, Route)> = Vec::new();
+    for family in ["-4", "-6"] {
+        let listed: Vec<IpRoute> = parse(&tool::run("ip", &["-j", family, "route", "show", "proto", "static"])?)?;
+        routes.extend(listed.into_iter().filter_map(|route| route.into_route(family)));
+    }
+    Ok(Observed { links: links.into_iter().map(IpLink::into_link).collect(), routes })
+}
+
+fn parse<T: for<'de> Deserialize<'de> + Default>(text: &str) -> Result<T, ToolError> {
+    if text.trim().is_empty() {
+        return Ok(T::default());
+    }
+    serde_json::from_str(text).map_err(|error| ToolError::Failed {
+        program: "ip",
+        arguments: "-j".to_owned(),
+        message: format!("printed what is not understood: {error}"),
+    })
+}
+
+#[derive(Deserialize)]
+struct IpLink {
+    ifname: Option<String>,
+    #[serde(default)]
+    flags: Vec<String>,
+    #[serde(default)]
+    mtu: u32,
+    master: Option<String>,
+    address: Option<String>,
+    #[serde(default)]
+    linkinfo: LinkInfo,
+    #[serde(default)]
+    addr_info: Vec<AddrInfo>,
+}
+
+#[derive(Default, Deserialize)]
+struct LinkInfo {
+    info_kind: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct AddrInfo {
+    local: Option<IpAddr>,
+    prefixlen: Option<u8>,
+    scope: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct IpRoute {
+    dst: String,
+    gateway: Option<IpAddr>,
+    dev: Option<String>,
+    #[serde(default)]
+    metric: u32,
+}
+
+impl IpLink {
+    fn into_link(self) -> (String, Link) {
+        let addresses = self.addr_info.into_iter().filter(|info| info.scope.as_deref() != Some("link"));
+        let link = Link {
+            kind: self.linkinfo.info_kind,
+            is_up: self.flags.iter().any(|flag| flag == "UP"),
+            master: self.master,
+            mtu: self.mtu,
+            mac: self.address,
+            addresses: addresses.filter_map(|info| IpNet::new(info.local?, info.prefixlen?).ok()).collect(),
+        };
+        (self.ifname.unwrap_or_default(), link)
+    }
+}
+
+impl IpRoute {
+    fn into_route(self, family: &str) -> Option<(String, Route)> {
+        let host = if family == "-4" { 32 } else { 128 };
+        let target = match (self.dst.as_str(), family) {
+            ("default", "-4") => "0.0.0.0/0".parse().ok()?,
+            ("default", _) => "::/0".parse().ok()?,
+            (text, _) if text.contains('/') => text.parse().ok()?,
+            (text, _) => IpNet::new(text.parse().ok()?, host).ok()?,
+        };
+        // The kernel gives IPv6 routes a metric where none was asked for.
+        let metric = if family == "-6" && self.metric == 1024 { 0 } else { self.metric };
+        Some((self.dev?, Route { target, gateway: self.gateway, metric }))
+    }
+}
