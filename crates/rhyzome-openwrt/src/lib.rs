@@ -7,10 +7,16 @@
 
 pub mod admission;
 pub mod claims;
+pub mod command;
+pub mod configuration;
 pub mod effect;
 pub mod live_peers;
 pub mod mark;
 pub mod names;
 pub mod plan;
 pub mod render;
+pub mod router;
 pub mod segment;
+pub mod target;
+pub mod verification;
+pub mod zone;

@@ -4,30 +4,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jobs::desired::Peer;
-use types::{HostAddr, PeerId};
+use uci::Config;
 
+use crate::command::{Command, IP, WG};
 use crate::names::Names;
-
-/// The program that sets peers.
-const WG: &str = "/usr/bin/wg";
-/// The program that sets routes and rules.
-const IP: &str = "/sbin/ip";
-
-/// A command on the router.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Command {
-    /// The program.
-    pub program: &'static str,
-    /// Its arguments.
-    pub arguments: Vec<String>,
-}
-
-impl Command {
-    fn new(program: &'static str, arguments: &str) -> Self {
-        Self { program, arguments: arguments.split(' ').map(str::to_owned).collect() }
-    }
-}
 
 /// The command whose output tells the peers: `KEY<tab>10.0.0.2/32 …`. It fails where there is no such interface.
 pub fn show_peers(names: Names) -> Command {
@@ -56,11 +36,30 @@ pub struct Live {
 }
 
 /// What it is to have.
-pub struct Wanted<'a> {
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
     /// The router's own address in the network.
-    pub router_address: HostAddr,
-    /// The peers.
-    pub peers: &'a BTreeMap<PeerId, Peer>,
+    router_address: String,
+    /// The one address of each peer, by public key.
+    peers: BTreeMap<String, String>,
+}
+
+impl Wanted {
+    /// Reads the sections of the network with these names.
+    pub fn of(config: &Config, names: Names) -> Self {
+        let Some(network) = config.get("network") else {
+            return Self::default();
+        };
+        let interface = network.section(&names.interface());
+        let peer = |section: &uci::Section| {
+            let address = section.get("allowed_ips")?.items().first()?.trim_end_matches("/32").to_owned();
+            Some((section.text("public_key")?.to_owned(), address))
+        };
+        Self {
+            router_address: interface.and_then(|section| section.text("ipaddr")).unwrap_or_default().to_owned(),
+            peers: network.of_kind(&names.wireguard_peer()).filter_map(peer).collect(),
+        }
+    }
 }
 
 impl Live {
@@ -88,15 +87,14 @@ impl Live {
     }
 
     /// What leads from here to `wanted`; nothing when it is there already. Peers that stay are not touched.
-    pub fn towards(&self, names: Names, wanted: &Wanted<'_>) -> Vec<Command> {
+    pub fn towards(&self, names: Names, wanted: &Wanted) -> Vec<Command> {
         let device = names.wireguard();
-        let addresses: BTreeMap<String, String> =
-            wanted.peers.values().map(|peer| (peer.public_key.to_string(), peer.address.to_string())).collect();
+        let addresses = &wanted.peers;
         let mut commands = Vec::new();
         for key in self.peers.keys().filter(|key| !addresses.contains_key(*key)) {
             commands.push(Command::new(WG, &format!("set {device} peer {key} remove")));
         }
-        for (key, address) in &addresses {
+        for (key, address) in addresses {
             let allowed = BTreeSet::from([format!("{address}/32")]);
             if self.peers.get(key) != Some(&allowed) {
                 commands.push(Command::new(WG, &format!("set {device} peer {key} allowed-ips {address}/32")));
@@ -129,7 +127,7 @@ impl Live {
 
 #[cfg(test)]
 mod tests {
-    use types::{Slot, WgPrivateKey};
+    use types::Slot;
 
     use super::*;
 
@@ -141,9 +139,9 @@ mod tests {
         Names::of(Slot::try_from(0x2f).unwrap())
     }
 
-    fn peer(address: &str) -> Peer {
-        let public_key = WgPrivateKey::generate().unwrap().public();
-        Peer { name: "laptop".parse().unwrap(), public_key, address: address.parse().unwrap() }
+    fn wanted(peers: &[(&str, &str)]) -> Wanted {
+        let peers = peers.iter().map(|(key, address)| ((*key).to_owned(), (*address).to_owned())).collect();
+        Wanted { router_address: "10.77.47.1".to_owned(), peers }
     }
 
     fn lines(commands: &[Command]) -> Vec<String> {
@@ -152,41 +150,35 @@ mod tests {
 
     #[test]
     fn what_is_there_already_is_left_alone() {
-        let stays = peer("10.200.0.2");
-        let peers_shown = format!("{}\t10.200.0.2/32\n", stays.public_key);
-        let live = Live::read(names(), &peers_shown, "10.200.0.2 dev rz2fw proto static scope link \n", RULES);
-        let peers = BTreeMap::from([(PeerId::from_bits(1), stays)]);
-        let wanted = Wanted { router_address: "10.77.47.1".parse().unwrap(), peers: &peers };
-        assert_eq!(lines(&live.towards(names(), &wanted)), Vec::<String>::new());
+        let live =
+            Live::read(names(), "KEYA\t10.200.0.2/32\n", "10.200.0.2 dev rz2fw proto static scope link \n", RULES);
+        assert_eq!(live.towards(names(), &wanted(&[("KEYA", "10.200.0.2")])), []);
     }
 
     #[test]
     fn a_peer_comes_another_goes_and_a_third_stays() {
-        let (stays, goes, comes) = (peer("10.200.0.2"), peer("10.200.0.3"), peer("10.200.0.4"));
-        let peers_shown = format!("{}\t10.200.0.2/32\n{}\t10.200.0.3/32\n", stays.public_key, goes.public_key);
-        let live = Live::read(names(), &peers_shown, "10.200.0.2 dev rz2fw\n10.200.0.3 dev rz2fw\n", RULES);
-        let (went, came) = (goes.public_key, comes.public_key);
-        let peers = BTreeMap::from([(PeerId::from_bits(1), stays), (PeerId::from_bits(3), comes)]);
-        let wanted = Wanted { router_address: "10.77.47.1".parse().unwrap(), peers: &peers };
+        let shown = "KEYA\t10.200.0.2/32\nKEYB\t10.200.0.3/32\n";
+        let live = Live::read(names(), shown, "10.200.0.2 dev rz2fw\n10.200.0.3 dev rz2fw\n", RULES);
         let expected = [
-            format!("/usr/bin/wg set rz2fw peer {went} remove"),
-            format!("/usr/bin/wg set rz2fw peer {came} allowed-ips 10.200.0.4/32"),
-            "/sbin/ip -4 route del 10.200.0.3/32 table 10047".to_owned(),
-            "/sbin/ip -4 route replace 10.200.0.4/32 dev rz2fw table 10047".to_owned(),
+            "/usr/bin/wg set rz2fw peer KEYB remove",
+            "/usr/bin/wg set rz2fw peer KEYC allowed-ips 10.200.0.4/32",
+            "/sbin/ip -4 route del 10.200.0.3/32 table 10047",
+            "/sbin/ip -4 route replace 10.200.0.4/32 dev rz2fw table 10047",
         ];
+        let wanted = wanted(&[("KEYA", "10.200.0.2"), ("KEYC", "10.200.0.4")]);
         assert_eq!(lines(&live.towards(names(), &wanted)), expected);
     }
 
     #[test]
     fn a_peer_without_addresses_gets_its_own_and_rules_that_lack_are_made() {
-        let laptop = peer("10.200.0.2");
-        let live = Live::read(names(), &format!("{}\t(none)\n", laptop.public_key), "", "0:\tfrom all lookup local\n");
-        let peers = BTreeMap::from([(PeerId::from_bits(1), laptop)]);
-        let wanted = Wanted { router_address: "10.77.47.1".parse().unwrap(), peers: &peers };
-        let commands = lines(&live.towards(names(), &wanted));
-        assert_eq!(commands.len(), 4, "{commands:?}");
-        assert_eq!(commands[2], "/sbin/ip -4 rule add from 10.77.47.1 lookup 10047 priority 10047");
-        assert_eq!(commands[3], "/sbin/ip -4 rule add iif br-rz2f lookup 10047 priority 10047");
+        let live = Live::read(names(), "KEYA\t(none)\n", "", "0:\tfrom all lookup local\n");
+        let expected = [
+            "/usr/bin/wg set rz2fw peer KEYA allowed-ips 10.200.0.2/32",
+            "/sbin/ip -4 route replace 10.200.0.2/32 dev rz2fw table 10047",
+            "/sbin/ip -4 rule add from 10.77.47.1 lookup 10047 priority 10047",
+            "/sbin/ip -4 rule add iif br-rz2f lookup 10047 priority 10047",
+        ];
+        assert_eq!(lines(&live.towards(names(), &wanted(&[("KEYA", "10.200.0.2")]))), expected);
     }
 
     #[test]

@@ -38,7 +38,7 @@ pub enum Decision {
     /// It cannot be done yet.
     Wait(String),
     /// Its sections are brought about.
-    Place(Placement),
+    Place(Box<Placement>),
 }
 
 /// What a job has on the router afterwards.
@@ -52,6 +52,12 @@ pub struct Placement {
 }
 
 impl Placement {
+    /// The slots, and whether the network is to be in each.
+    pub fn slots_wanted(&self) -> impl Iterator<Item = (Slot, bool)> {
+        let home = self.network.as_ref().map(|admitted| admitted.network.slot);
+        self.slots.iter().map(move |slot| (*slot, home == Some(*slot)))
+    }
+
     /// The calls that bring `config` there, package by package.
     pub fn changes(&self, config: &Config) -> Result<Vec<Change>, DiffError> {
         let ours =
@@ -76,12 +82,13 @@ pub fn plan(jobs: &[Job], found: &Found, settings: &Settings) -> Vec<Decision> {
         Candidate::Refuse(reason) => Decision::Refuse(reason),
         Candidate::Wait(reason) => Decision::Wait(reason),
         Candidate::Gone(id) => {
-            Decision::Place(Placement { slots: slots_of(&marks, id).collect(), network: None, sections: nothing() })
+            let slots = slots_of(&marks, id).collect();
+            Decision::Place(Box::new(Placement { slots, network: None, sections: nothing() }))
         }
         Candidate::Network(admitted, version) => {
             let slots = slots_of(&marks, admitted.network.id).chain([admitted.network.slot]).collect();
             let sections = render(&admitted, version, settings);
-            Decision::Place(Placement { slots, network: Some(*admitted), sections })
+            Decision::Place(Box::new(Placement { slots, network: Some(*admitted), sections }))
         }
     };
     candidates.into_iter().map(decide).collect()

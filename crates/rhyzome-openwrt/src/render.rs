@@ -13,6 +13,7 @@ use crate::admission::Admitted;
 use crate::mark;
 use crate::names::Names;
 use crate::segment::Segments;
+use crate::zone::ZoneName;
 
 /// The packages that networks have sections in.
 pub const PACKAGES: [&str; 3] = ["network", "dhcp", "firewall"];
@@ -28,7 +29,7 @@ pub struct Settings {
     /// How segments reach the router.
     pub segments: Segments,
     /// The firewall zone of the way out.
-    pub wan_zone: String,
+    pub wan_zone: ZoneName,
 }
 
 /// The sections of a network at `version`, its mark included.

@@ -91,5 +91,5 @@ pub fn admitted(network: Network) -> Admitted {
 }
 
 pub fn settings() -> Settings {
-    Settings { segments: Segments::Bridge {}, wan_zone: "wan".to_owned() }
+    Settings { segments: Segments::Bridge {}, wan_zone: rhyzome_openwrt::zone::ZoneName::default() }
 }

@@ -5,3 +5,5 @@
 mod fixture;
 mod plan;
 mod render;
+mod scripted_router;
+mod target;

@@ -1,0 +1,333 @@
+//! The router as the agent's target: jobs in, reports out.
+
+use std::collections::BTreeMap;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use async_trait::async_trait;
+use jobs::{Batching, Context, EntryReport, Held, Job, Object, Observer, Outcome, Report, Target, observed};
+use tokio::sync::Mutex;
+use tokio::time::{MissedTickBehavior, interval};
+use types::{Epoch, Revision, Slot, Version};
+use ubus::{Step, TransactionError};
+use uci::Config;
+
+use crate::configuration::Configuration;
+use crate::effect::Dump;
+use crate::live_peers::{Live, Wanted, show_peers, show_routes, show_rules};
+use crate::mark::{self, Mark};
+use crate::names::Names;
+use crate::plan::{Decision, Found, Placement, plan};
+use crate::render::Settings;
+use crate::router::Router;
+use crate::verification::Verification;
+
+/// How often the router is looked at between jobs.
+const WATCH: Duration = Duration::from_secs(30);
+
+/// What is told of a network whose sections are no more what they were made: a version below all others.
+const DRIFTED: Version = Version { epoch: Epoch(0), revision: Revision(0) };
+
+/// A router that networks are brought to.
+pub struct RouterTarget {
+    router: Router,
+    settings: Settings,
+    endpoint: Endpoint,
+    /// Whoever changes the router has it: a look that began before a change must not act after it.
+    turn: Mutex<()>,
+}
+
+/// Where peers reach the router.
+#[derive(Clone, Debug)]
+pub struct Endpoint {
+    /// What was configured.
+    pub host: Option<String>,
+    /// The interface whose address counts otherwise.
+    pub wan_interface: String,
+}
+
+impl RouterTarget {
+    /// The target that `configuration` describes. Reads the files it names and connects to nothing.
+    pub fn configured(configuration: &Configuration) -> anyhow::Result<Self> {
+        let settings = Settings { segments: configuration.segments, wan_zone: configuration.wan_zone.clone() };
+        let endpoint =
+            Endpoint { host: configuration.endpoint_host.clone(), wan_interface: configuration.wan_interface.clone() };
+        Ok(Self::new(Router::configured(&configuration.router)?, settings, endpoint))
+    }
+
+    /// A target on `router`.
+    pub fn new(router: Router, settings: Settings, endpoint: Endpoint) -> Self {
+        Self { router, settings, endpoint, turn: Mutex::new(()) }
+    }
+
+    /// Brings all of `jobs` about in one transaction.
+    async fn together(&self, jobs: &[Job]) -> Result<Vec<Report>, Failure> {
+        let dump = self.router.dump().await.map_err(Failure::Router)?;
+        let name_servers = self.router.name_servers().await;
+        let decided = OnceLock::new();
+        let began = Instant::now();
+        let outcome = self
+            .router
+            .change(
+                |config| {
+                    let found = Found { config: config.clone(), addresses: dump.addresses() };
+                    let decisions = plan(jobs, &found, &self.settings);
+                    let mut changes = Vec::new();
+                    for placement in placements(&decisions) {
+                        changes.extend(placement.changes(config)?);
+                    }
+                    tracing::debug!(jobs = jobs.len(), changes = changes.len(), "planned");
+                    let _ = decided.set(decisions);
+                    Ok(changes)
+                },
+                || async {
+                    let placements = decided.get().into_iter().flat_map(|decisions| placements(decisions)).collect();
+                    let name_servers = name_servers.as_ref();
+                    let verification = Verification { router: &self.router, placements, name_servers, began };
+                    Ok(verification.look().await?)
+                },
+            )
+            .await
+            .map_err(Failure::Transaction)?;
+        tracing::info!(jobs = jobs.len(), ?outcome, duration_ms = millis(began), "router is as asked");
+        let decisions = decided.into_inner().unwrap_or_default();
+        // What was not changed was not looked at either.
+        let dump = match outcome {
+            ubus::Outcome::Confirmed => None,
+            ubus::Outcome::Unchanged => Some(dump),
+        };
+        let mut reports = Vec::with_capacity(jobs.len());
+        for (job, decision) in jobs.iter().zip(&decisions) {
+            reports.push(self.finish(job, decision, dump.as_ref()).await);
+        }
+        Ok(reports)
+    }
+
+    /// What UCI does not do: the running WireGuard. Then the report.
+    async fn finish(&self, job: &Job, decision: &Decision, dump: Option<&Dump>) -> Report {
+        let placement = match decision {
+            Decision::Refuse(reason) => return Report::refused(job, reason),
+            Decision::Wait(reason) => return Report::retrying(job, reason),
+            Decision::Place(placement) => placement,
+        };
+        if let Some(lack) = dump.and_then(|dump| dump.lacks(placement)) {
+            return Report::retrying(job, lack);
+        }
+        for (slot, wanted) in placement.slots_wanted() {
+            if let Err(error) = self.steer(slot, wanted.then_some(&placement.sections)).await {
+                return Report::retrying(job, format!("{error:#}"));
+            }
+        }
+        let Some(network) = &placement.network else {
+            return Report::applied(job);
+        };
+        let refuse = |reason: &String| EntryReport { outcome: Outcome::Refused, reason: Some(reason.clone()) };
+        let entries: BTreeMap<_, _> = network.refused.iter().map(|(id, reason)| (*id, refuse(reason))).collect();
+        let endpoint_host = self.endpoint_host().await;
+        Report { entries, ..Report::applied(job) }.with_status(&observed::Network { endpoint_host })
+    }
+
+    /// Makes the running peers in `slot` those of `sections`, or none.
+    async fn steer(&self, slot: Slot, sections: Option<&Config>) -> anyhow::Result<()> {
+        let names = Names::of(slot);
+        let rules = self.router.run(&show_rules()).await?.stdout;
+        let routes = self.router.run(&show_routes(names)).await?.stdout;
+        let commands = match sections {
+            None => Live::read(names, "", &routes, &rules).towards_nothing(names),
+            Some(sections) => {
+                let peers = self.router.run(&show_peers(names)).await?;
+                if peers.code != 0 {
+                    bail!("WireGuard {} does not answer: {}", names.wireguard(), peers.stderr.trim());
+                }
+                Live::read(names, &peers.stdout, &routes, &rules).towards(names, &Wanted::of(sections, names))
+            }
+        };
+        for command in commands {
+            let output = self.router.run(&command).await?;
+            if output.code != 0 {
+                bail!("{command} failed on the router: {}", output.stderr.trim());
+            }
+            tracing::info!(%command, "steered a running interface");
+        }
+        Ok(())
+    }
+
+    async fn endpoint_host(&self) -> Option<String> {
+        if self.endpoint.host.is_some() {
+            return self.endpoint.host.clone();
+        }
+        let dump = self.router.dump().await.ok()?;
+        let address = dump.addresses().into_iter().find(|address| address.interface == self.endpoint.wan_interface)?;
+        Some(address.address.to_string())
+    }
+
+    /// One look at the router between jobs; gives where peers reach the networks that are there.
+    async fn look(&self) -> anyhow::Result<BTreeMap<Object, Option<String>>> {
+        let _turn = self.turn.lock().await;
+        let config = self.router.config().await?;
+        let mut seen = BTreeMap::new();
+        let endpoint_host = self.endpoint_host().await;
+        for held in held(&config) {
+            if held.version == DRIFTED {
+                tracing::warn!(object = %held.object, "somebody changed its sections on the router");
+            }
+            seen.insert(held.object, endpoint_host.clone());
+        }
+        for mark in marks(&config) {
+            self.steer(mark.slot, Some(&config)).await.with_context(|| format!("the peers of {}", mark.id))?;
+        }
+        Ok(seen)
+    }
+}
+
+#[async_trait]
+impl Target for RouterTarget {
+    fn features(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    fn batching(&self) -> Batching {
+        Batching::Together
+    }
+
+    async fn capacity(&self) -> observed::Capacity {
+        observed::Capacity::default()
+    }
+
+    async fn held(&self) -> anyhow::Result<Vec<Held>> {
+        Ok(held(&self.router.config().await?))
+    }
+
+    async fn apply(&self, jobs: Vec<Job>, _context: &Context) -> Vec<Report> {
+        let _turn = self.turn.lock().await;
+        let failure = match self.together(&jobs).await {
+            Ok(reports) => return reports,
+            Err(failure) => failure,
+        };
+        failure.log(jobs.len());
+        if jobs.len() == 1 || !failure.may_lie_with_one() {
+            return jobs.iter().map(|job| failure.report(job)).collect();
+        }
+        let mut reports = Vec::with_capacity(jobs.len());
+        for job in jobs {
+            match self.together(std::slice::from_ref(&job)).await {
+                Ok(report) => reports.extend(report),
+                Err(failure) => {
+                    failure.log(1);
+                    reports.push(failure.report(&job));
+                }
+            }
+        }
+        reports
+    }
+
+    async fn watch(&self, observer: Observer) {
+        let mut ticks = interval(WATCH);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut told = BTreeMap::new();
+        let mut reachable = true;
+        loop {
+            ticks.tick().await;
+            match self.look().await {
+                Ok(seen) => {
+                    if !reachable {
+                        tracing::info!("the router is in order again");
+                    }
+                    reachable = true;
+                    for (object, endpoint_host) in seen.iter().filter(|(object, host)| told.get(*object) != Some(*host))
+                    {
+                        observer.observe(*object, &observed::Network { endpoint_host: endpoint_host.clone() }).await;
+                    }
+                    told = seen;
+                }
+                Err(error) => {
+                    if reachable {
+                        tracing::warn!(error = format!("{error:#}"), "the router cannot be looked at");
+                    }
+                    reachable = false;
+                }
+            }
+        }
+    }
+}
+
+/// Why a batch was not brought about.
+enum Failure {
+    Router(anyhow::Error),
+    Transaction(TransactionError),
+}
+
+impl Failure {
+    /// Whether the same batch without one of its jobs may succeed.
+    fn may_lie_with_one(&self) -> bool {
+        use TransactionError as E;
+        match self {
+            Self::Router(_) => false,
+            Self::Transaction(E::Call { step, source }) => {
+                matches!(step, Step::Stage | Step::ReadBack | Step::Apply)
+                    && !source.is_lost()
+                    && !source.is_access_denied()
+            }
+            Self::Transaction(E::Plan { .. } | E::NotAsAsked { .. } | E::Unverified { .. } | E::Conflict { .. }) => {
+                true
+            }
+            Self::Transaction(
+                E::Lock(_) | E::Busy | E::Denied { .. } | E::Unread { .. } | E::TakenBack | E::NotUndone { .. },
+            ) => false,
+        }
+    }
+
+    fn report(&self, job: &Job) -> Report {
+        use TransactionError as E;
+        match self {
+            // No other try brings other records, or another plan.
+            Self::Transaction(E::Plan { .. } | E::NotAsAsked { .. }) => Report::refused(job, self.chain()),
+            Self::Transaction(_) | Self::Router(_) => Report::retrying(job, self.chain()),
+        }
+    }
+
+    fn log(&self, jobs: usize) {
+        let reason = self.chain();
+        match self {
+            Self::Transaction(TransactionError::Denied { .. } | TransactionError::NotUndone { .. }) => {
+                tracing::error!(jobs, reason, "the router was not changed");
+            }
+            Self::Transaction(_) | Self::Router(_) => tracing::warn!(jobs, reason, "the router was not changed"),
+        }
+    }
+
+    fn chain(&self) -> String {
+        match self {
+            Self::Router(error) => format!("{error:#}"),
+            Self::Transaction(error) => {
+                let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
+                std::iter::once(error.to_string()).chain(causes.map(ToString::to_string)).collect::<Vec<_>>().join(": ")
+            }
+        }
+    }
+}
+
+fn placements(decisions: &[Decision]) -> impl Iterator<Item = &Placement> {
+    decisions.iter().filter_map(|decision| match decision {
+        Decision::Place(placement) => Some(placement.as_ref()),
+        Decision::Refuse(_) | Decision::Wait(_) => None,
+    })
+}
+
+fn marks(config: &Config) -> Vec<Mark> {
+    config.get("network").map(Mark::all).unwrap_or_default()
+}
+
+/// The networks in `config`, by their marks.
+fn held(config: &Config) -> Vec<Held> {
+    let held = |mark: Mark| {
+        let is_as_made = mark::digest(config, mark.slot) == mark.digest;
+        Held { object: Object::Network(mark.id), version: if is_as_made { mark.version } else { DRIFTED } }
+    };
+    marks(config).into_iter().map(held).collect()
+}
+
+fn millis(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
