@@ -1,7 +1,9 @@
 //! The router as its clients meet it.
 #![allow(clippy::unwrap_used, missing_docs)]
 
-mod bare;
 mod client;
+mod effect;
+mod net;
 mod protocol;
+mod running;
 mod transcript;

@@ -1,6 +1,6 @@
 //! The transcripts that need only rpcd and uhttpd.
 
-use crate::bare::Bare;
+use crate::running::Running;
 use crate::transcript::replay;
 
 macro_rules! scenarios {
@@ -8,7 +8,7 @@ macro_rules! scenarios {
         $(
             #[test]
             fn $test() {
-                let router = Bare::start();
+                let router = Running::bare();
                 replay($name, &router.client, &|action| panic!("{action} needs a network"));
             }
         )*

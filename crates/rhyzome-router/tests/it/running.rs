@@ -1,4 +1,4 @@
-//! A router without a network beneath: what needs only rpcd and uhttpd.
+//! A router in the initial state of the transcripts, on a network or on none.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -24,15 +24,21 @@ use types::SecretText;
 use crate::client::{Client, SERVER_NAME};
 
 /// A running router and the folder that it keeps its files in.
-pub struct Bare {
+pub struct Running {
     pub client: Client,
-    _runtime: Runtime,
-    _dir: TempDir,
+    /// Dropped before the folder: with it, the machine beneath ends.
+    runtime: Option<Runtime>,
+    dir: TempDir,
 }
 
-impl Bare {
-    /// A router in the initial state of the transcripts.
-    pub fn start() -> Self {
+impl Running {
+    /// A router without a network, in the initial state of the transcripts.
+    pub fn bare() -> Self {
+        Self::start(|root| NoNetwork { root })
+    }
+
+    /// A router on a machine, in the initial state of the transcripts.
+    pub fn start<M: Machine>(machine: impl FnOnce(Root) -> M) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let initial = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/transcripts/initial");
         let root = Root { config: dir.path().join("config"), tmp: dir.path().join("tmp") };
@@ -47,8 +53,7 @@ impl Bare {
         let mut passwords = Passwords::default();
         passwords.insert("root".to_owned(), SecretText::new("owrt-secret".to_owned()));
         let folders = Folders { config: root.config.clone(), acl };
-        let rpcd = Rpcd::new(folders, passwords, random);
-        let router = Arc::new(Router::new(rpcd, NoNetwork { root }));
+        let router = Arc::new(Router::new(Rpcd::new(folders, passwords, random), machine(root)));
 
         let runtime = Runtime::new().unwrap();
         let keyed = KeyedCertificate::load(&Tls { ca: None, cert, key }).unwrap();
@@ -56,7 +61,18 @@ impl Bare {
         let server = runtime.block_on(Server::bind(SocketAddr::from(([127, 0, 0, 1], 0)), tls)).unwrap();
         let address = server.address().unwrap();
         runtime.spawn(server.serve(router, std::future::pending()));
-        Bare { client: Client::new(address, &certificate), _runtime: runtime, _dir: dir }
+        Running { client: Client::new(address, &certificate), runtime: Some(runtime), dir }
+    }
+
+    /// The folder that the router keeps its files in.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        drop(self.runtime.take());
     }
 }
 
