@@ -14,9 +14,10 @@ use store::{Caller, Claim, NewEvent, OperationRow, Session, StoreError, Write};
 use tokio::sync::broadcast;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use types::TargetId;
+use types::{ResourceId, TargetId};
 
 use crate::core::Core;
+use crate::image_file;
 use awaited::{Await, Finding};
 use step::Begun;
 pub use step::Step;
@@ -136,6 +137,12 @@ async fn advance(core: &Core, claim: Claim) -> Result<Stage, StoreError> {
         core.signals.jobs(target);
     }
     core.signals.event();
+    if matches!(look.stage, Stage::Ended)
+        && matches!(operation.resource, ResourceId::Image(_))
+        && let Err(error) = image_file::sweep(core, false).await
+    {
+        tracing::warn!(error = format!("{error:#}"), "images' files could not be tidied up");
+    }
     Ok(look.stage)
 }
 

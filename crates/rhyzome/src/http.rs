@@ -6,6 +6,7 @@ mod body;
 mod content;
 mod document;
 mod event;
+mod extract;
 mod health;
 mod listener;
 mod operation;

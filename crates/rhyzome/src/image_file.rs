@@ -1,9 +1,10 @@
 //! Images' files: taken in under a temporary name, judged, and kept under their digest.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use api::ImageStatus;
+use api::{Image, ImageSpec, ImageStatus, Kind};
 use futures_util::{Stream, StreamExt};
 use qcow2::{HEADER_BYTES, Header};
 use sha2::{Digest, Sha256};
@@ -14,6 +15,12 @@ use types::{ByteSize, ImageId, Sha256Digest};
 
 use crate::core::Core;
 use crate::refusal::Refusal;
+use crate::render::read;
+
+/// What the name of a file ends in that is still on its way in.
+const PART: &str = "part";
+/// Images looked at in one query.
+const SWEEP_PAGE: u32 = 1000;
 
 /// Where the image of that digest lies.
 pub fn path(images: &Path, sha256: Sha256Digest) -> PathBuf {
@@ -27,7 +34,7 @@ where
     B: AsRef<[u8]>,
     E: std::error::Error + Send + Sync + 'static,
 {
-    let part = core.images.join(format!("{id}.part"));
+    let part = core.images.join(format!("{id}.{PART}"));
     let received = write_part(core, &part, &mut body).await;
     let kept = match received {
         Ok((digest, size)) => keep(core, &part, id, sha256, digest, size).await,
@@ -94,12 +101,33 @@ async fn keep(
     Ok(())
 }
 
-/// Removes the file of a digest that no image has any more.
-pub async fn forget(core: &Core, sha256: Sha256Digest) -> io::Result<()> {
-    match tokio::fs::remove_file(path(&core.images, sha256)).await {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
+/// Removes the files whose image is gone. Files on their way in are left alone, unless none can be: at start.
+pub async fn sweep(core: &Core, at_start: bool) -> anyhow::Result<()> {
+    let mut entries = match tokio::fs::read_dir(&core.images).await {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    let mut needed = BTreeSet::new();
+    let mut session = core.store.read().await?;
+    let mut after = None;
+    loop {
+        let rows = session.resources(&Caller::core(), Image::NOUN, after, SWEEP_PAGE).await?;
+        let Some(last) = rows.last() else { break };
+        after = Some(last.id);
+        for row in rows {
+            let spec: ImageSpec = read("resource.spec", row.spec)?;
+            needed.insert(path(&core.images, spec.sha256));
+        }
     }
+    while let Some(entry) = entries.next_entry().await? {
+        let file = entry.path();
+        let arriving = file.extension().is_some_and(|extension| extension == PART) && !at_start;
+        if !arriving && !needed.contains(&file) {
+            tokio::fs::remove_file(&file).await?;
+            tracing::info!(file = %file.display(), "an image's file was removed");
+        }
+    }
+    Ok(())
 }
 
 fn failed(error: io::Error) -> Refusal {

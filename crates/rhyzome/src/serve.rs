@@ -16,7 +16,7 @@ use types::SecretText;
 use crate::core::Core;
 use crate::download::{self, Downloads};
 use crate::serve_config::{FILE_NAME, ServeConfig};
-use crate::{executor, http, job_server};
+use crate::{executor, http, image_file, job_server};
 
 /// What `rhyzome serve` is told.
 #[derive(Clone, Debug, clap::Args)]
@@ -81,6 +81,7 @@ pub async fn run(options: ServeOptions) -> anyhow::Result<()> {
     session.commit().await?;
     let (downloads, wishes) = Downloads::channel();
     let core = Core::new(&config, store, authority, downloads);
+    image_file::sweep(&core, true).await.context("images' files could not be tidied up")?;
     let bind = |address| async move {
         TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))
     };

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use api::event::Change;
 use api::{Event, Timestamp};
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Sse;
 use axum::response::sse::{Event as Message, KeepAlive};
@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use types::{ScopeKind, ScopeVerb};
 
 use super::access::SignedIn;
+use super::extract::Query;
 use crate::core::Core;
 use crate::refusal::Refusal;
 

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use api::operation::{Step, StepState};
 use api::{Operation, OperationState, Page, Timestamp};
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use store::{OperationRow, StoreError};
 use types::{OperationId, ScopeKind, ScopeVerb};
 
 use super::access::SignedIn;
+use super::extract::Query;
 use super::resource::PageQuery;
 use crate::core::Core;
 use crate::refusal::Refusal;

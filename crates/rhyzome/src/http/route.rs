@@ -13,7 +13,7 @@ use crate::core::Core;
 use crate::refusal::Refusal;
 
 /// Bodies in JSON, in bytes at most.
-const BODY_LIMIT: usize = 1 << 20;
+pub const BODY_LIMIT: usize = 1 << 20;
 
 /// The endpoints of one kind.
 macro_rules! kind_endpoints {
@@ -24,13 +24,13 @@ macro_rules! kind_endpoints {
 
             use api::{Accepted, Page, Problem};
             use axum::Json;
-            use axum::body::Bytes;
-            use axum::extract::{Path, Query, State};
+            use axum::extract::{Path, State};
             use axum::http::HeaderMap;
             use axum::response::Response;
 
             use crate::core::Core;
             use crate::http::access::SignedIn;
+            use crate::http::extract::{Body, Query};
             use crate::http::resource::{self, PageQuery};
             use crate::refusal::Refusal;
 
@@ -56,7 +56,7 @@ macro_rules! kind_endpoints {
             pub async fn create(
                 State(core): State<Arc<Core>>,
                 who: SignedIn,
-                body: Bytes,
+                Body(body): Body,
             ) -> Result<Response, Refusal> {
                 resource::create::<$kind>(&core, &who, &body).await
             }
@@ -88,7 +88,7 @@ macro_rules! kind_endpoints {
                 who: SignedIn,
                 Path(which): Path<String>,
                 headers: HeaderMap,
-                body: Bytes,
+                Body(body): Body,
             ) -> Result<Response, Refusal> {
                 resource::update::<$kind>(&core, &who, &which, &headers, &body).await
             }

@@ -1,0 +1,212 @@
+//! A core of its own for one test: certificates, database, the running program, and simulated agents.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::{Client, Kind, Operation, OperationState, Reference};
+use jobs::agent::AgentConfig;
+use jobs::simulated::Simulated;
+use pki::{Alpn, Roots};
+use tempfile::TempDir;
+use tokio::process::{Child, Command};
+use tokio_util::sync::CancellationToken;
+use types::{OperationId, SecretText};
+
+/// Longest wait for anything that must happen.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// One running core.
+pub struct Installation {
+    dir: TempDir,
+    http: String,
+    core: Option<Child>,
+    agents: Vec<(CancellationToken, tokio::task::JoinHandle<()>)>,
+}
+
+/// A port that is free at this moment.
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+impl Installation {
+    /// Makes everything and starts the core.
+    pub async fn start() -> Self {
+        pki::install_provider();
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name).display().to_string();
+        let (http, jobs) = (free_port(), free_port());
+        let config = serde_json::json!({
+            "data_dir": path("data"),
+            "http": {"listen": format!("127.0.0.1:{http}")},
+            "jobs": {"listen": format!("127.0.0.1:{jobs}"), "url": format!("https://127.0.0.1:{jobs}")},
+            "tls": {"ca": path("pki/ca.pem"), "cert": path("cert.pem"), "key": path("key.pem")},
+            "authority_dir": path("pki"),
+        });
+        std::fs::write(dir.path().join("rhyzome.json"), config.to_string()).unwrap();
+        let mut installation = Self { http: format!("https://127.0.0.1:{http}"), dir, core: None, agents: Vec::new() };
+        let pki = installation.file("pki").display().to_string();
+        installation.command(&["pki", "init", "--dir", &pki]).await;
+        let (cert, key) = (installation.file("cert.pem"), installation.file("key.pem"));
+        let (cert, key) = (cert.display().to_string(), key.display().to_string());
+        installation
+            .command(&["pki", "issue", "--dir", &pki, "--name", "127.0.0.1", "--cert", &cert, "--key", &key])
+            .await;
+        installation.token("local", &["*:*"], "tester").await;
+        installation.start_core().await;
+        installation
+    }
+
+    /// A file of the installation.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Runs `rhyzome` and gives what it printed.
+    pub async fn command(&self, arguments: &[&str]) -> String {
+        let done = Command::new(env!("CARGO_BIN_EXE_rhyzome")).args(arguments).output().await.unwrap();
+        assert!(done.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
+        String::from_utf8(done.stdout).unwrap()
+    }
+
+    /// Makes a token; its file has the name of its owner.
+    pub async fn token(&self, tenant: &str, scopes: &[&str], name: &str) -> PathBuf {
+        let (config, output) = (self.file("rhyzome.json"), self.file(name));
+        let (config, file) = (config.display().to_string(), output.display().to_string());
+        let mut arguments = vec!["admin", "token", "create", "--config", &config, "--tenant", tenant, "--name", name];
+        for scope in scopes {
+            arguments.extend(["--scope", scope]);
+        }
+        arguments.extend(["--output", &file]);
+        self.command(&arguments).await;
+        output
+    }
+
+    /// Starts the core and waits for it to be ready.
+    pub async fn start_core(&mut self) {
+        let log = std::fs::File::options().append(true).create(true).open(self.file("core.log")).unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_rhyzome"))
+            .args(["serve", "--config"])
+            .arg(self.file("rhyzome.json"))
+            .stdin(Stdio::null())
+            .stderr(log)
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        self.core = Some(child);
+        let client = self.client("tester");
+        until("the core to answer", async || client.agents().await.ok()).await;
+    }
+
+    /// Ends the core at once, as a crash would.
+    pub async fn kill_core(&mut self) {
+        let mut child = self.core.take().unwrap();
+        child.kill().await.unwrap();
+    }
+
+    /// A client with the token in the file of that name.
+    pub fn client(&self, token: &str) -> Client {
+        let token = std::fs::read_to_string(self.file(token)).unwrap();
+        Client::new(&self.http, SecretText::new(token.trim().to_owned()), self.tls()).unwrap()
+    }
+
+    /// What the API is reached under.
+    pub fn url(&self) -> &str {
+        &self.http
+    }
+
+    /// TLS that believes the installation's CA.
+    pub fn tls(&self) -> pki::ClientConfig {
+        let roots = Roots::from_pem(&std::fs::read_to_string(self.file("pki/ca.pem")).unwrap()).unwrap();
+        pki::client_config(&roots, None, Alpn::Http1).unwrap()
+    }
+
+    /// Makes an invitation; gives its file.
+    pub async fn invite(&self, kind: &str, name: &str) -> PathBuf {
+        let (config, output) = (self.file("rhyzome.json"), self.file(&format!("{name}.invitation")));
+        let (config, file) = (config.display().to_string(), output.display().to_string());
+        self.command(&[
+            "admin", "agent", "invite", "--config", &config, "--kind", kind, "--name", name, "--output", &file,
+        ])
+        .await;
+        output
+    }
+
+    /// Runs the agent of a simulated target.
+    pub async fn agent(&mut self, kind: &str, name: &str, target: &Arc<Simulated>) {
+        let invitation = self.file(&format!("{name}.invitation"));
+        if !invitation.exists() {
+            self.invite(kind, name).await;
+        }
+        let config = AgentConfig { core: None, invitation_file: Some(invitation), state_dir: self.file(name) };
+        let shutdown = CancellationToken::new();
+        let (token, target) = (shutdown.clone(), Arc::clone(target));
+        let task = tokio::spawn(async move {
+            jobs::agent::run(&config, "simulated", target, token).await.unwrap();
+        });
+        self.agents.push((shutdown, task));
+        let client = self.client("tester");
+        until(&format!("{name} to connect"), async || {
+            let agents = client.agents().await.ok()?.items;
+            agents.iter().any(|agent| agent.name == name && agent.connected).then_some(())
+        })
+        .await;
+    }
+
+    /// What the core logged, for the message of a test that fails.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.file("core.log")).unwrap_or_default()
+    }
+}
+
+impl Drop for Installation {
+    fn drop(&mut self) {
+        for (shutdown, task) in &self.agents {
+            shutdown.cancel();
+            task.abort();
+        }
+        if std::thread::panicking() {
+            eprintln!("{}", self.log());
+        }
+    }
+}
+
+/// Asks again until there is an answer.
+pub async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    let mut tick = tokio::time::interval(Duration::from_millis(20));
+    loop {
+        if let Some(answer) = ask().await {
+            return answer;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "waited too long for {what}");
+        tick.tick().await;
+    }
+}
+
+/// Waits for an operation's end.
+pub async fn ended(client: &Client, operation: OperationId) -> Operation {
+    until("the operation to end", async || {
+        let operation = client.operation(operation).await.unwrap();
+        operation.state.is_final().then_some(operation)
+    })
+    .await
+}
+
+/// Waits for an operation that must succeed.
+pub async fn succeeded(client: &Client, operation: OperationId) -> Operation {
+    let operation = ended(client, operation).await;
+    assert_eq!(operation.state, OperationState::Succeeded, "{operation:?}");
+    operation
+}
+
+/// A reference by name.
+pub fn named<K: Kind>(name: &str) -> Reference<K::Id> {
+    Reference::Name(name.parse().unwrap())
+}
+
+/// The path of a file that every test may read.
+pub fn project_file(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(name)
+}

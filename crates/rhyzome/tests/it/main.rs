@@ -1,0 +1,8 @@
+//! The core as its callers and agents meet it: the program itself, over TLS, with simulated targets.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod document;
+mod enrolment;
+mod installation;
+mod lifecycle;
+mod refusal;
