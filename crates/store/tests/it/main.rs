@@ -1,0 +1,9 @@
+//! The database's contract: what every backend must keep.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod allocation;
+mod ground;
+mod job;
+mod opening;
+mod operation;
+mod resource;
