@@ -17,9 +17,9 @@ use crate::render::read;
 
 /// Takes the file of an image that was asked for without a URL. It is kept only if its SHA-256 is the image's and it is
 /// qcow2 without a backing file, external data, encryption or internal snapshots.
-#[utoipa::path(put, path = "/v1/images/{image}/content", tag = "images",
+#[utoipa::path(put, path = "/v1/images/{image}/content", operation_id = "put_image_content", tag = "images",
     params(("image" = String, Path, description = "The image's id or name.")),
-    request_body(content = Vec<u8>, content_type = "application/octet-stream"),
+    request_body(content(("application/octet-stream"))),
     responses((status = 200, body = Image),
     (status = "4XX", body = api::Problem, content_type = "application/problem+json")
 ))]

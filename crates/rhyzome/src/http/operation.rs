@@ -16,7 +16,7 @@ use crate::core::Core;
 use crate::refusal::Refusal;
 
 /// The newest operations first.
-#[utoipa::path(get, path = "/v1/operations", tag = "operations", params(PageQuery), responses(
+#[utoipa::path(get, path = "/v1/operations", operation_id = "list_operations", tag = "operations", params(PageQuery), responses(
     (status = 200, body = Page<Operation>), (status = "4XX", body = api::Problem, content_type = "application/problem+json")
 ))]
 pub async fn list(
@@ -42,7 +42,7 @@ pub async fn list(
 }
 
 /// One operation.
-#[utoipa::path(get, path = "/v1/operations/{operation}", tag = "operations",
+#[utoipa::path(get, path = "/v1/operations/{operation}", operation_id = "get_operation", tag = "operations",
     params(("operation" = String, Path, description = "The operation's id.")), responses(
     (status = 200, body = Operation), (status = "4XX", body = api::Problem, content_type = "application/problem+json")
 ))]

@@ -14,7 +14,7 @@ use crate::core::Core;
 use crate::refusal::Refusal;
 
 /// Restarts an instance: raises `spec.restarts` by one.
-#[utoipa::path(post, path = "/v1/instances/{instance}/restart", tag = "instances",
+#[utoipa::path(post, path = "/v1/instances/{instance}/restart", operation_id = "restart_instance", tag = "instances",
     params(("instance" = String, Path, description = "Id or name.")), responses(
     (status = 202, body = Accepted<Instance>),
     (status = "4XX", body = Problem, content_type = "application/problem+json")

@@ -35,7 +35,7 @@ macro_rules! kind_endpoints {
             use crate::refusal::Refusal;
 
             /// A page of the list, in the order of ids.
-            #[utoipa::path(get, path = $collection, tag = $tag, params(PageQuery), responses(
+            #[utoipa::path(get, path = $collection, operation_id = concat!("list_", $tag), tag = $tag, params(PageQuery), responses(
                 (status = 200, body = Page<$kind>),
                 (status = "4XX", body = Problem, content_type = "application/problem+json")
             ))]
@@ -48,7 +48,7 @@ macro_rules! kind_endpoints {
             }
 
             /// Asks for a new one.
-            #[utoipa::path(post, path = $collection, tag = $tag, request_body = $create, responses(
+            #[utoipa::path(post, path = $collection, operation_id = concat!("create_", $noun), tag = $tag, request_body = $create, responses(
                 (status = 202, body = Accepted<$kind>),
                 (status = "4XX", body = Problem, content_type = "application/problem+json"),
                 (status = "5XX", body = Problem, content_type = "application/problem+json")
@@ -62,7 +62,7 @@ macro_rules! kind_endpoints {
             }
 
             /// One, by id or name. The ETag is its generation.
-            #[utoipa::path(get, path = $item, tag = $tag, params(($noun = String, Path, description = "Id or name.")), responses(
+            #[utoipa::path(get, path = $item, operation_id = concat!("get_", $noun), tag = $tag, params(($noun = String, Path, description = "Id or name.")), responses(
                 (status = 200, body = $kind),
                 (status = "4XX", body = Problem, content_type = "application/problem+json")
             ))]
@@ -75,7 +75,7 @@ macro_rules! kind_endpoints {
             }
 
             /// Changes its tags and spec by a merge patch (RFC 7396).
-            #[utoipa::path(patch, path = $item, tag = $tag,
+            #[utoipa::path(patch, path = $item, operation_id = concat!("update_", $noun), tag = $tag,
                 params(($noun = String, Path, description = "Id or name."),
                     ("if-match" = Option<String>, Header, description = "The ETag that it must have.")),
                 request_body(content = Object, content_type = "application/merge-patch+json"),
@@ -94,7 +94,7 @@ macro_rules! kind_endpoints {
             }
 
             /// Asks for its end.
-            #[utoipa::path(delete, path = $item, tag = $tag,
+            #[utoipa::path(delete, path = $item, operation_id = concat!("delete_", $noun), tag = $tag,
                 params(($noun = String, Path, description = "Id or name."),
                     ("if-match" = Option<String>, Header, description = "The ETag that it must have.")),
                 responses(
