@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
 use config::Loaded;
 use rhyzome_router::machine::{NamespaceMachine, Surroundings};
-use rhyzome_router::namespace::{self, Namespace};
+use rhyzome_router::namespace::Namespace;
 use rhyzome_router::router::Router;
 use rhyzome_router::rpcd::{Folders, Rpcd};
 use rhyzome_router::server::Server;
@@ -156,7 +156,6 @@ fn tear_down(settings: &Settings, state: &State) {
             tracing::warn!(%error, "cannot remove the note of the namespace");
         }
     }
-    namespace::forget_sockets();
     if let Err(error) = config::file::remove(&state.address()) {
         tracing::warn!(%error, "cannot remove the file with the address");
     }

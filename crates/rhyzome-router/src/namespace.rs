@@ -15,8 +15,10 @@ use crate::tool::{self, ToolError};
 /// Where named network namespaces lie.
 const NAMES: &str = "/run/netns";
 
-/// Where WireGuard programs keep their sockets, one folder a machine: the router's programs see one of their own.
-const WIREGUARD_SOCKETS: &str = "/run/wireguard";
+/// Where programs keep their sockets, WireGuard's among them, one folder a machine. The router's programs see one of
+/// their own; it is mounted here and not on the folder of WireGuard alone, because a mount ends when somebody removes
+/// the folder beneath it.
+const SOCKETS: &str = "/run";
 
 /// A named network namespace.
 #[derive(Clone, Debug)]
@@ -95,8 +97,8 @@ impl Namespace {
         tool::run("ip", &["netns", "delete", &self.name]).map(drop)
     }
 
-    /// Brings this thread, and those that it makes, into the namespace and into mounts of their own, where the sockets of
-    /// WireGuard are the router's alone. There is no way back.
+    /// Brings this thread, and those that it makes, into the namespace and into mounts of their own, where the sockets in
+    /// `/run` are the router's alone. There is no way back.
     ///
     /// # Errors
     /// Names the step that failed.
@@ -109,9 +111,7 @@ impl Namespace {
         unshare(CloneFlags::CLONE_FS | CloneFlags::CLONE_NEWNS).map_err(errno("unshare the mounts"))?;
         let none: Option<&str> = None;
         mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_SLAVE, none).map_err(errno("keep mounts private"))?;
-        fs::create_dir_all(WIREGUARD_SOCKETS).map_err(failed("make /run/wireguard"))?;
-        mount(Some("tmpfs"), WIREGUARD_SOCKETS, Some("tmpfs"), MsFlags::empty(), Some("mode=0700"))
-            .map_err(errno("mount /run/wireguard"))?;
+        mount(Some("tmpfs"), SOCKETS, Some("tmpfs"), MsFlags::empty(), Some("mode=0755")).map_err(errno("mount /run"))?;
         Ok(())
     }
 
@@ -140,10 +140,4 @@ pub fn see_tmp(tmp: &Path) -> io::Result<()> {
     unshare(CloneFlags::CLONE_FS | CloneFlags::CLONE_NEWNS)?;
     mount(Some(tmp), "/tmp", none, MsFlags::MS_BIND, none)?;
     Ok(())
-}
-
-/// Removes the folder that the mounts of routers need, if nobody else uses it.
-pub fn forget_sockets() {
-    // One that is not empty belongs to others.
-    let _ = fs::remove_dir(WIREGUARD_SOCKETS);
 }

@@ -31,7 +31,8 @@ impl Process {
             .args(arguments)
             .env_clear()
             .env("PATH", PATH)
-            .env("LOG_LEVEL", "error")
+            // For wireguard-go, which otherwise praises the kernel's WireGuard to those who do not have it.
+            .envs([("LOG_LEVEL", "error"), ("WG_PROCESS_FOREGROUND", "1")])
             .stdin(Stdio::null())
             .stdout(stdout)
             .spawn()?;

@@ -195,6 +195,10 @@ impl Settings {
         if !self.data_dir.is_absolute() {
             return wrong("data_dir", &self.data_dir.to_string_lossy(), "an absolute path");
         }
+        if self.data_dir.starts_with("/run") || self.data_dir.starts_with("/var/run") {
+            // The router's programs see another /run, and it does not outlive a boot.
+            return wrong("data_dir", &self.data_dir.to_string_lossy(), "a path outside of /run");
+        }
         if !is_word(&self.netns, 64) {
             return wrong("netns", &self.netns, "letters, digits, '-' and '_', 64 at most");
         }

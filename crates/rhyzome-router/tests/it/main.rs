@@ -4,6 +4,9 @@
 mod client;
 mod effect;
 mod net;
+mod packets;
+mod program;
 mod protocol;
 mod running;
 mod transcript;
+mod tunnel;
