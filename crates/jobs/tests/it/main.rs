@@ -44,6 +44,7 @@ fn gone(number: u64, at: &str) -> Job {
 
 /// A running agent with a directory of its own.
 struct Agent {
+    state_dir: PathBuf,
     stop: CancellationToken,
     task: JoinHandle<Result<(), AgentError>>,
 }
@@ -60,9 +61,9 @@ impl Agent {
 
     fn with(config: AgentConfig, target: &Arc<Simulated>) -> Self {
         let stop = CancellationToken::new();
-        let (stopped, target) = (stop.clone(), target.clone());
+        let (state_dir, stopped, target) = (config.state_dir.clone(), stop.clone(), target.clone());
         let task = tokio::spawn(async move { jobs::run(&config, "test 1.0", target, stopped).await });
-        Self { stop, task }
+        Self { state_dir, stop, task }
     }
 
     /// Asks the agent to stop, and waits until it did.
@@ -71,10 +72,11 @@ impl Agent {
         timeout(PATIENCE, self.task).await.expect("the agent stops").unwrap().unwrap();
     }
 
-    /// Ends the agent as a crash does.
+    /// Ends the agent as a crash does. A process takes its threads along; here, a write under way comes to its end.
     async fn kill(self) {
         self.task.abort();
         assert!(self.task.await.unwrap_err().is_cancelled());
+        until("the agent let go of its directory", || jobs::cache::Cache::open(&self.state_dir).is_ok()).await;
     }
 
     /// Waits for the agent to stop by itself.
