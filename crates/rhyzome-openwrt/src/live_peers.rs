@@ -75,7 +75,8 @@ impl Live {
         let rule = |line: &str| {
             let (_, selector) = line.split_once(':')?;
             let selector = selector.trim().strip_suffix(&lookup)?.trim();
-            let selector = selector.trim_start_matches("from all ");
+            // The kernel marks a rule whose device is away.
+            let selector = selector.trim_start_matches("from all ").trim_end_matches(" [detached]");
             // netifd gives each table one for the router's own packets, which comes and goes with the interface.
             (selector != "iif lo").then(|| selector.to_owned())
         };
@@ -183,7 +184,8 @@ mod tests {
 
     #[test]
     fn of_a_network_that_went_nothing_stays() {
-        let live = Live::read(names(), "", "10.200.0.2 dev rz2fw\n", RULES);
+        let rules = RULES.replace("iif br-rz2f", "iif br-rz2f [detached]");
+        let live = Live::read(names(), "", "10.200.0.2 dev rz2fw\n", &rules);
         let expected = [
             "/sbin/ip -4 rule del from 10.77.47.1 lookup 10047",
             "/sbin/ip -4 rule del iif br-rz2f lookup 10047",

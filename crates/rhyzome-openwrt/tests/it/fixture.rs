@@ -7,8 +7,12 @@ use rhyzome_openwrt::segment::Segments;
 use serde_json::{Value, json};
 use types::{Epoch, InstanceId, NetworkId, PeerId, Revision, Version, WgPrivateKey, WgPublicKey};
 
-/// A private key that was made for these tests.
-pub const PRIVATE_KEY: &str = "yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk=";
+/// A private key for each number, made for these tests.
+pub fn private_key(number: u8) -> WgPrivateKey {
+    let mut bytes = [0x48; 32];
+    bytes[1] = number;
+    WgPrivateKey::from_base64(&data_encoding::BASE64.encode(&bytes)).unwrap()
+}
 
 pub fn network_id(number: u16) -> NetworkId {
     NetworkId::from_bits(0x0123_4567_89ab_0000 + u64::from(number))
@@ -26,12 +30,14 @@ pub fn version(revision: u64) -> Version {
     Version { epoch: Epoch(1), revision: Revision(revision) }
 }
 
-/// A public key for each number.
+/// The public half of [`private_key`].
 pub fn key(number: u8) -> WgPublicKey {
-    let text = WgPrivateKey::from_base64(PRIVATE_KEY).unwrap().reveal();
-    let mut bytes = data_encoding::BASE64.decode(text.reveal().as_bytes()).unwrap();
-    bytes[1] = number;
-    WgPrivateKey::from_base64(&data_encoding::BASE64.encode(&bytes)).unwrap().public()
+    private_key(number).public()
+}
+
+/// The private key of the server of the network in `slot`.
+pub fn server_key(slot: u16) -> WgPrivateKey {
+    private_key(200 + u8::try_from(slot % 50).unwrap())
 }
 
 /// The network in `slot`, 10.77.SLOT.0/24, as JSON to change.
@@ -50,8 +56,8 @@ pub fn network_json(slot: u16) -> Value {
         "leases": {},
         "wireguard": {
             "port": 51820 + slot,
-            "private_key": {"value": PRIVATE_KEY},
-            "public_key": WgPrivateKey::from_base64(PRIVATE_KEY).unwrap().public(),
+            "private_key": {"value": server_key(slot).reveal().reveal()},
+            "public_key": server_key(slot).public(),
         },
         "peers": {},
     })

@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod fixture;
+mod networks;
 mod plan;
+mod real_router;
 mod render;
 mod scripted_router;
 mod target;

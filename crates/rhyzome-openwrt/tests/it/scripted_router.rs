@@ -277,7 +277,7 @@ impl State {
 /// The rights that `acl/rhyzome.json` gives, as a login tells them.
 fn acls() -> Value {
     let file: Value = serde_json::from_str(include_str!("../../acl/rhyzome.json")).unwrap();
-    let group = &file["rhyzome-openwrt"];
+    let group = &file["rhyzome"];
     let mut ubus: BTreeMap<String, Vec<Value>> = BTreeMap::new();
     let mut uci: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     for right in ["read", "write"] {
