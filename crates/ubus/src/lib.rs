@@ -1,0 +1,28 @@
+//! ubus, the bus of OpenWrt: calls to it, sessions on it, and the UCI transaction.
+//!
+//! [`Ubus`] is a way to make calls; [`Https`] makes them through uhttpd. A [`Client`] logs in and keeps a session. A
+//! [`Transaction`] changes configuration so that it is either what was asked, verified and confirmed, or what it was
+//! before. The facts about rpcd behind all this are in OpenWrt's rpcd (`uci.c`, `session.c`) and uhttpd (`ubus.c`).
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod call;
+mod error;
+#[cfg(feature = "https")]
+mod https;
+mod lock;
+mod rights;
+mod session;
+mod staging;
+mod status;
+mod transaction;
+mod wire;
+
+pub use call::{MAX_REQUEST, SessionId, Ubus};
+pub use error::{RpcCode, UbusError};
+#[cfg(feature = "https")]
+pub use https::{Https, HttpsError, Limits};
+pub use lock::{Lock, LockError};
+pub use session::{Client, Credentials, Session};
+pub use status::Status;
+pub use transaction::{BoxError, Outcome, Settings, SettingsError, Step, Transaction, TransactionError, UndoError};
