@@ -69,9 +69,10 @@ impl Enrolment for Server {
         let refused = || Status::permission_denied("the invitation is unknown, used or expired: ask for another");
         let id: InvitationId = request.invitation.parse().map_err(|_| refused())?;
         // A request that cannot be signed must not use the invitation up.
-        pki::requested_key_digest(&request.csr_pem).map_err(|error| Status::invalid_argument(error.to_string()))?;
+        let key =
+            pki::requested_key_digest(&request.csr_pem).map_err(|error| Status::invalid_argument(error.to_string()))?;
         let mut session = self.core.store.write().await.map_err(internal)?;
-        let enrolled = session.redeem_invitation(id, digest(&request.secret)).await.map_err(internal)?;
+        let enrolled = session.redeem_invitation(id, digest(&request.secret), key).await.map_err(internal)?;
         let enrolled = enrolled.ok_or_else(refused)?;
         let cluster = session.installation().cluster;
         let identity = AgentIdentity { cluster, agent: enrolled.agent, target: enrolled.target };

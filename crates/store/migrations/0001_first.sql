@@ -46,7 +46,10 @@ CREATE TABLE invitation (
     target     TEXT NOT NULL REFERENCES target (id),
     sha256     TEXT NOT NULL,
     expires_at BIGINT NOT NULL,
-    used_at    BIGINT
+    used_at    BIGINT,
+    -- Who used it: the digest of the agent's key, so that the same agent may ask again after a crash.
+    key_sha256 TEXT,
+    agent      TEXT REFERENCES agent (id)
 );
 
 -- What people asked for.

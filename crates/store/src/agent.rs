@@ -176,32 +176,46 @@ impl Session<'_, Write> {
         Ok(())
     }
 
-    /// Uses an invitation up and makes an agent for its target. `None` if it is unknown, used, expired or the secret wrong.
+    /// Uses an invitation up and makes an agent for its target. `None` if it is unknown, used, expired or the secret
+    /// wrong. The key that used it up gets the same answer again, for it may not have heard the first.
     pub async fn redeem_invitation(
         &mut self,
         id: InvitationId,
         secret_sha256: Sha256Digest,
+        key_sha256: Sha256Digest,
     ) -> Result<Option<EnrolledAgent>> {
-        let target: Option<String> = sqlx::query_scalar(
-            "UPDATE invitation SET used_at = $1 WHERE id = $2 AND sha256 = $3 AND used_at IS NULL AND expires_at > $1 \
-             RETURNING target",
+        let row: Option<(String, Option<i64>, Option<String>, Option<String>)> = sqlx::query_as(
+            "SELECT target, used_at, key_sha256, agent FROM invitation WHERE id = $1 AND sha256 = $2 AND expires_at > $3",
         )
-        .bind(self.now())
         .bind(id.to_string())
         .bind(secret_sha256.to_string())
+        .bind(self.now())
         .fetch_optional(&mut *self.transaction)
         .await?;
-        let Some(target) = target else { return Ok(None) };
+        let Some((target, used_at, used_by, agent)) = row else { return Ok(None) };
+        let target: TargetId = parse("invitation.target", &target)?;
+        if used_at.is_some() {
+            let same = used_by == Some(key_sha256.to_string());
+            let agent = parse_optional("invitation.agent", agent.filter(|_| same))?;
+            return Ok(agent.map(|agent| EnrolledAgent { agent, target }));
+        }
         let agent = AgentId::make(self.now_unsigned()).map_err(|error| StoreError::Unusable(error.to_string()))?;
         sqlx::query(
             "INSERT INTO agent (id, tenant, target, created_at) SELECT $1, tenant, id, $2 FROM target WHERE id = $3",
         )
         .bind(agent.to_string())
         .bind(self.now())
-        .bind(&target)
+        .bind(target.to_string())
         .execute(&mut *self.transaction)
         .await?;
-        Ok(Some(EnrolledAgent { agent, target: parse("invitation.target", &target)? }))
+        sqlx::query("UPDATE invitation SET used_at = $1, key_sha256 = $2, agent = $3 WHERE id = $4")
+            .bind(self.now())
+            .bind(key_sha256.to_string())
+            .bind(agent.to_string())
+            .bind(id.to_string())
+            .execute(&mut *self.transaction)
+            .await?;
+        Ok(Some(EnrolledAgent { agent, target }))
     }
 
     /// Records that an agent connected; the number of its session fences the ones before.

@@ -119,7 +119,9 @@ fn fields(out: &mut String, schema: &serde_json::Value) {
     out.push_str("<table>");
     for (name, property) in properties {
         let mark = if required.iter().any(|other| other == name) { "required" } else { "" };
-        let description = escape(property["description"].as_str().unwrap_or_default());
+        // An optional field's description stands with the first of its alternatives.
+        let description = property["description"].as_str().or(property["oneOf"][0]["description"].as_str());
+        let description = escape(description.unwrap_or_default());
         let _ = write!(
             out,
             "<tr><td><code>{}</code></td><td>{}</td><td>{mark}</td><td>{description}</td></tr>",

@@ -1,6 +1,7 @@
 //! The database's contract: what every backend must keep.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod agent;
 mod allocation;
 mod ground;
 mod job;

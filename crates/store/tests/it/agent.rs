@@ -1,0 +1,46 @@
+use store::{Caller, NewInvitation, StoreError};
+use types::{InvitationId, Sha256Digest};
+
+use crate::ground::{Ground, router};
+
+fn digest(byte: u8) -> Sha256Digest {
+    Sha256Digest::from_bytes([byte; 32])
+}
+
+#[tokio::test]
+async fn an_invitation_makes_one_agent() {
+    let Ground { store, .. } = &Ground::new().await;
+    let mut session = store.write().await.unwrap();
+    let target = router(&mut session).await;
+    let (id, late) = (InvitationId::from_bits(1), InvitationId::from_bits(2));
+    let now = session.now();
+    for (id, expires_at) in [(id, now + 1000), (late, now - 1)] {
+        let new = NewInvitation { id, target, sha256: digest(1), expires_at };
+        session.add_invitation(&Caller::core(), &new).await.unwrap();
+    }
+    assert!(session.redeem_invitation(late, digest(1), digest(7)).await.unwrap().is_none(), "expired");
+    assert!(session.redeem_invitation(id, digest(2), digest(7)).await.unwrap().is_none(), "a guess");
+    let first = session.redeem_invitation(id, digest(1), digest(7)).await.unwrap().unwrap();
+    let again = session.redeem_invitation(id, digest(1), digest(7)).await.unwrap().unwrap();
+    assert_eq!((first.agent, first.target), (again.agent, again.target), "the same key asks again");
+    assert!(session.redeem_invitation(id, digest(1), digest(8)).await.unwrap().is_none(), "another key");
+}
+
+#[tokio::test]
+async fn a_newer_session_fences_the_older() {
+    let Ground { store, .. } = &Ground::new().await;
+    let mut session = store.write().await.unwrap();
+    let target = router(&mut session).await;
+    let new =
+        NewInvitation { id: InvitationId::from_bits(1), target, sha256: digest(1), expires_at: session.now() + 1000 };
+    session.add_invitation(&Caller::core(), &new).await.unwrap();
+    let agent = session.redeem_invitation(new.id, digest(1), digest(7)).await.unwrap().unwrap().agent;
+    let older = session.connect_agent(agent, "test", &[], &serde_json::json!({})).await.unwrap();
+    let newer = session.connect_agent(agent, "test", &[], &serde_json::json!({})).await.unwrap();
+    assert!(matches!(session.guard_agent(agent, older).await, Err(StoreError::Fenced)));
+    session.guard_agent(agent, newer).await.unwrap();
+    session.disconnect_agent(agent, older).await.unwrap();
+    assert!(session.is_connected(target).await.unwrap(), "the older session's end is no news");
+    session.disconnect_agent(agent, newer).await.unwrap();
+    assert!(!session.is_connected(target).await.unwrap());
+}
