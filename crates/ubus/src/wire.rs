@@ -3,7 +3,9 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::{MAX_REQUEST, RpcCode, SessionId, Status, UbusError};
+use crate::SessionId;
+#[cfg(any(feature = "https", test))]
+use crate::{MAX_REQUEST, RpcCode, Status, UbusError};
 
 #[derive(Serialize)]
 struct Request<'a> {
@@ -14,6 +16,7 @@ struct Request<'a> {
 }
 
 /// The bytes of a call.
+#[cfg(any(feature = "https", test))]
 pub(crate) fn encode(
     id: u64,
     session: &SessionId,
@@ -40,6 +43,7 @@ pub(crate) fn size(object: &str, method: &str, args: &Value) -> usize {
 }
 
 /// What an answer says.
+#[cfg(any(feature = "https", test))]
 pub(crate) fn decode(id: u64, object: &str, method: &str, body: &[u8]) -> Result<Option<Value>, UbusError> {
     let malformed = |expected: &str| UbusError::malformed(object, method, expected);
     let answer: Value = serde_json::from_slice(body).map_err(|_| malformed("JSON"))?;
