@@ -20,6 +20,8 @@ pub struct Package {
     /// What stands before everything: a comment for the whole file.
     pub(crate) head: String,
     slots: Vec<Slot>,
+    /// How many of the slots are gone.
+    gone: usize,
     /// What stands behind the last section.
     pub(crate) tail: String,
     /// The whole text, of a file in which the sections' texts cannot be told apart, until it is edited.
@@ -119,6 +121,7 @@ impl Package {
             name,
             head: String::new(),
             slots: Vec::new(),
+            gone: 0,
             tail: String::new(),
             tangled: None,
             index: HashMap::new(),
@@ -220,10 +223,12 @@ impl Package {
             return Err(self.no_section(key));
         };
         self.index.remove(&section.name);
-        if !section.lead.trim().is_empty() {
+        if section.lead.trim().is_empty() {
+            self.gone += 1;
+        } else {
             self.slots[slot] = Slot::Comment(std::mem::take(&mut section.lead));
         }
-        if self.slots.len() > 64 && self.slots.len() > 4 * self.len() {
+        if self.gone > 64 && self.gone > self.slots.len() / 2 {
             self.compact();
         }
         Ok(section)
@@ -407,6 +412,7 @@ impl Package {
 
     fn compact(&mut self) {
         self.slots.retain(|slot| !matches!(slot, Slot::Gone));
+        self.gone = 0;
         for (slot, section) in self.slots.iter().enumerate() {
             if let Slot::Section(section) = section
                 && let Some(position) = self.index.get_mut(&section.name)

@@ -216,3 +216,14 @@ fn edits_that_cannot_be_done_say_why_and_change_nothing() {
     assert!(matches!(first.set("tag", Value::List(Vec::new())).unwrap_err(), EditError::Value { .. }));
     assert_eq!(toys.print(), TOYS);
 }
+
+/// Emptying a file took time by the square of its size when comments stayed behind.
+#[test]
+fn a_big_file_is_emptied_section_by_section() {
+    let sections = |line: &str| (0..10_000).map(|number| line.replace('N', &number.to_string())).collect::<String>();
+    let mut package = read(&sections("# host N\nconfig host 'hN'\n\toption ip '10.0.0.N'\n"));
+    for number in 0..10_000 {
+        package.delete(&format!("h{number}")).unwrap();
+    }
+    assert_eq!(package.print(), sections("# host N\n"));
+}
