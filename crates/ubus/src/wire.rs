@@ -146,4 +146,47 @@ mod tests {
             assert!(matches!(decoded(answer), Err(UbusError::Malformed { .. })), "{answer}");
         }
     }
+
+    /// The transcripts that lie in `tests/transcripts`.
+    fn transcripts() -> Vec<Value> {
+        let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/transcripts");
+        let files = std::fs::read_dir(dir).unwrap().map(|file| file.unwrap().path());
+        let texts = files.filter(|path| path.extension().is_some_and(|ext| ext == "jsonl"));
+        let texts: Vec<_> = texts.map(|path| std::fs::read_to_string(path).unwrap()).collect();
+        texts.iter().flat_map(|text| text.lines()).map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    #[test]
+    fn what_was_recorded_is_what_is_sent_and_understood() {
+        let (mut accepted, mut refused, mut denied) = (0, 0, 0);
+        for step in transcripts() {
+            let (request, reply, note) = (&step["request"], &step["reply"], &step["note"]);
+            let Some(id) = request["id"].as_u64() else { continue };
+            let word = |at: usize| request["params"][at].as_str().unwrap();
+            let sent = encode(id, &SessionId::nobody(), word(1), word(2), &request["params"][3]).unwrap();
+            let mut sent: Value = serde_json::from_slice(&sent).unwrap();
+            sent["params"][0] = request["params"][0].clone();
+            assert_eq!(sent, *request, "{note}");
+            match decode(id, word(1), word(2), reply.to_string().as_bytes()) {
+                Ok(data) => {
+                    accepted += 1;
+                    assert_eq!(
+                        (reply["result"][0].as_i64(), data.as_ref()),
+                        (Some(0), reply["result"].get(1)),
+                        "{note}"
+                    );
+                }
+                Err(UbusError::Status { status, .. }) => {
+                    refused += 1;
+                    assert_eq!(Some(status.code()), reply["result"][0].as_i64(), "{note}");
+                }
+                Err(UbusError::Rpc { code: RpcCode::AccessDenied, .. }) => {
+                    denied += 1;
+                    assert_eq!(reply["error"]["code"], -32002, "{note}");
+                }
+                Err(error) => panic!("{note}: {error}"),
+            }
+        }
+        assert!(accepted > 300 && refused > 80 && denied >= 10, "{accepted} {refused} {denied}");
+    }
 }
