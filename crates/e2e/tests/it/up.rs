@@ -54,7 +54,7 @@ fn an_up_that_fails_says_why_and_leaves_nothing() {
         let installation = Installation::new();
         let answer = installation.try_up();
         assert!(!answer.worked);
-        assert!(answer.all.contains("rhyzome is not up") && answer.all.contains("rhyzome.log"), "{}", answer.all);
+        assert!(answer.all.contains("rhyzome does not come up") && answer.all.contains("rhyzome.log"), "{}", answer.all);
         assert!(answer.all.contains("127.0.0.1:7443"), "the reason is quoted from the log: {}", answer.all);
         assert_eq!(machine::inventory(), before);
     });

@@ -29,22 +29,22 @@ pub async fn start(layout: &Layout, state: &StateFile, supervisor: &mut Supervis
 
     let core = configuration::write(layout, "rhyzome", &configuration::core(layout, &settings))?;
     supervisor.keep(program(layout, "rhyzome", &["serve", "--config", text(&core)?])?)?;
-    readiness::core(layout, settings.http).await?;
+    supervisor.until_ready("rhyzome", readiness::core(layout, settings.http)).await?;
     clock.done(&format!("the core answers at https://{}", settings.http));
 
     let client = sign_in(layout, &core, &settings)?;
 
     make_password(&layout.secret("router-password"))?;
     let router = configuration::write(layout, "rhyzome-router", &configuration::router(layout, &settings))?;
-    supervisor.keep(program(layout, "rhyzome-router", &["--config", text(&router)?])?)?;
-    readiness::router(layout, settings.router.listen).await?;
+    supervisor.keep(program(layout, "rhyzome-router", &["serve", "--config", text(&router)?])?)?;
+    supervisor.until_ready("rhyzome-router", readiness::router(layout, settings.router.listen)).await?;
     clock.done(&format!("the router answers in namespace {}", settings.router.namespace));
 
     invite(layout, &core, "rhyzome-openwrt", "router")?;
     let openwrt = configuration::write(layout, "rhyzome-openwrt", &configuration::openwrt(layout, &settings))?;
     supervisor.keep(program(layout, "rhyzome-openwrt", &["--config", text(&openwrt)?])?)?;
 
-    readiness::agents(layout, &client, &[("router", "rhyzome-openwrt")]).await?;
+    supervisor.until_ready("rhyzome-openwrt", readiness::agent(&client, "router", "rhyzome-openwrt")).await?;
     clock.done("the agents are connected");
     Ok(())
 }
@@ -52,8 +52,10 @@ pub async fn start(layout: &Layout, state: &StateFile, supervisor: &mut Supervis
 fn certificates(layout: &Layout, settings: &Settings) -> Result<()> {
     let now = OffsetDateTime::now_utc();
     let authority = Authority::load_or_init(&layout.authority(), now)?;
-    let names = |address: std::net::IpAddr| vec![address.to_string(), "localhost".to_owned()];
-    certificate::ensure(&authority, &names(settings.http.ip()), &layout.certificate("core"), &layout.key("core"), now)?;
+    for (server, address) in [("core", settings.http.ip()), ("router", settings.router.listen.ip())] {
+        let names = [address.to_string(), "localhost".to_owned()];
+        certificate::ensure(&authority, &names, &layout.certificate(server), &layout.key(server), now)?;
+    }
     Ok(())
 }
 

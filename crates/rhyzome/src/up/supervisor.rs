@@ -1,16 +1,24 @@
 //! Keeps programs running: each in a task of its own that starts it again when it ends.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Context, Result, anyhow};
 use tokio::process::Child;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
+use super::log;
 use super::process::Process;
 use super::program::{Backoff, Program};
 use super::state::StateFile;
+
+/// A program that ended this often before it was up will not come up.
+const ENOUGH: u32 = 4;
+/// How much of its log is shown then.
+const QUOTED_LINES: usize = 15;
 
 /// The programs that are kept running. Dropping it leaves them running and unattended.
 pub struct Supervisor {
@@ -19,11 +27,16 @@ pub struct Supervisor {
 }
 
 /// The task that keeps one program; gone with it.
-struct Keeper(JoinHandle<()>);
+struct Keeper {
+    task: JoinHandle<()>,
+    log: PathBuf,
+    /// How often the program has ended.
+    ends: watch::Receiver<u32>,
+}
 
 impl Drop for Keeper {
     fn drop(&mut self) {
-        self.0.abort();
+        self.task.abort();
     }
 }
 
@@ -35,10 +48,28 @@ impl Supervisor {
 
     /// Starts a program and keeps it running from then on. Fails where it cannot be started at all.
     pub fn keep(&mut self, program: Program) -> Result<()> {
-        let name = program.name;
+        let (name, log) = (program.name, program.log.clone());
         let child = start(&program, &self.state)?;
-        self.keepers.insert(name, Keeper(tokio::spawn(keep(program, child, Arc::clone(&self.state)))));
+        let (count, ends) = watch::channel(0);
+        let task = tokio::spawn(keep(program, child, Arc::clone(&self.state), count));
+        self.keepers.insert(name, Keeper { task, log, ends });
         Ok(())
+    }
+
+    /// Waits for `ready`, unless the program keeps ending meanwhile. Where it does not come up its log is quoted.
+    pub async fn until_ready(&self, name: &str, ready: impl Future<Output = Result<()>>) -> Result<()> {
+        let keeper = self.keepers.get(name).with_context(|| format!("{name} was never started"))?;
+        let mut ends = keeper.ends.clone();
+        let came_up = tokio::select! {
+            result = ready => result,
+            Ok(count) = ends.wait_for(|count| *count >= ENOUGH) => {
+                Err(anyhow!("{name} does not stay up; it ended {} times", *count))
+            }
+        };
+        came_up.map_err(|error| {
+            let end = log::tail(&keeper.log, QUOTED_LINES);
+            error.context(format!("{name} does not come up; its log {} ends with\n{end}\n", keeper.log.display()))
+        })
     }
 
     /// Stops attending to the programs; they run on until somebody ends them.
@@ -55,7 +86,7 @@ fn start(program: &Program, state: &StateFile) -> Result<Child> {
     Ok(child)
 }
 
-async fn keep(program: Program, mut child: Child, state: Arc<StateFile>) {
+async fn keep(program: Program, mut child: Child, state: Arc<StateFile>, ends: watch::Sender<u32>) {
     let mut backoff = Backoff::default();
     loop {
         let began = Instant::now();
@@ -63,6 +94,7 @@ async fn keep(program: Program, mut child: Child, state: Arc<StateFile>) {
             Ok(status) => status.to_string(),
             Err(error) => error.to_string(),
         };
+        ends.send_modify(|count| *count = count.saturating_add(1));
         let mut wait = backoff.after(began.elapsed());
         tracing::warn!(program = program.name, ended, log = %program.log.display(), wait_ms = wait.as_millis() as u64,
             "a program ended; it is started again");
@@ -131,6 +163,16 @@ mod tests {
         // Longer than the first wait of the backoff: nobody starts it again.
         sleep(Duration::from_millis(400)).await;
         assert_eq!(state.snapshot().programs["sleeper"], second);
+    }
+
+    #[tokio::test]
+    async fn a_program_that_keeps_ending_is_given_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = Arc::new(StateFile::create(&dir.path().join("up.json"), State::for_tests()).unwrap());
+        let mut supervisor = Supervisor::new(state);
+        supervisor.keep(Program { executable: "false".into(), arguments: Vec::new(), ..sleeper(dir.path()) }).unwrap();
+        let error = supervisor.until_ready("sleeper", std::future::pending()).await.unwrap_err();
+        assert_eq!(error.root_cause().to_string(), "sleeper does not stay up; it ended 4 times");
     }
 
     #[tokio::test]
