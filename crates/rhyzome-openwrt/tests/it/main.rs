@@ -5,6 +5,7 @@
 mod fixture;
 mod networks;
 mod plan;
+mod program;
 mod real_router;
 mod render;
 mod scripted_router;

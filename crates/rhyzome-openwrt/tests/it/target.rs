@@ -35,7 +35,7 @@ impl Bench {
         let router = Arc::new(ScriptedRouter::new());
         let lock = tempfile::tempdir().unwrap();
         let transactions = ubus::Settings {
-            verify: Duration::from_millis(200),
+            verify: Duration::from_secs(2),
             pause: Duration::from_millis(10),
             ..ubus::Settings::new(lock.path().join("lock"))
         };
