@@ -73,6 +73,13 @@ struct Columns {
     pending_jobs: i64,
 }
 
+#[derive(FromRow)]
+struct InvitationColumns {
+    target: String,
+    key_sha256: Option<String>,
+    agent: Option<String>,
+}
+
 impl TryFrom<Columns> for AgentRow {
     type Error = StoreError;
 
@@ -184,19 +191,19 @@ impl Session<'_, Write> {
         secret_sha256: Sha256Digest,
         key_sha256: Sha256Digest,
     ) -> Result<Option<EnrolledAgent>> {
-        let row: Option<(String, Option<i64>, Option<String>, Option<String>)> = sqlx::query_as(
-            "SELECT target, used_at, key_sha256, agent FROM invitation WHERE id = $1 AND sha256 = $2 AND expires_at > $3",
+        let row: Option<InvitationColumns> = sqlx::query_as(
+            "SELECT target, key_sha256, agent FROM invitation WHERE id = $1 AND sha256 = $2 AND expires_at > $3",
         )
         .bind(id.to_string())
         .bind(secret_sha256.to_string())
         .bind(self.now())
         .fetch_optional(&mut *self.transaction)
         .await?;
-        let Some((target, used_at, used_by, agent)) = row else { return Ok(None) };
+        let Some(InvitationColumns { target, key_sha256: used_by, agent }) = row else { return Ok(None) };
         let target: TargetId = parse("invitation.target", &target)?;
-        if used_at.is_some() {
-            let same = used_by == Some(key_sha256.to_string());
-            let agent = parse_optional("invitation.agent", agent.filter(|_| same))?;
+        if let Some(used_by) = used_by {
+            let agent = agent.filter(|_| used_by == key_sha256.to_string());
+            let agent = parse_optional("invitation.agent", agent)?;
             return Ok(agent.map(|agent| EnrolledAgent { agent, target }));
         }
         let agent = AgentId::make(self.now_unsigned()).map_err(|error| StoreError::Unusable(error.to_string()))?;
