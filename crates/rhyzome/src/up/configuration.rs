@@ -74,6 +74,32 @@ fn own_address() -> Option<String> {
     Some(socket.local_addr().ok()?.ip().to_string())
 }
 
+/// The hypervisor agent's configuration.
+pub fn libvirt(layout: &Layout, settings: &Settings, libvirt: &Libvirt) -> Value {
+    let uri = match libvirt {
+        Libvirt::System => "qemu:///system".to_owned(),
+        Libvirt::Own { socket } => format!("qemu+unix:///system?socket={}", socket.display()),
+    };
+    json!({
+        "agent": agent(layout, "rhyzome-libvirt"),
+        "libvirt_uri": uri,
+        "storage_dir": layout.folder("storage"),
+        "router_netns": settings.router.namespace,
+    })
+}
+
+/// Whose libvirtd runs the guests.
+#[derive(Clone, Debug)]
+pub enum Libvirt {
+    /// The system's.
+    System,
+    /// One that `rhyzome up` keeps, where the system has none.
+    Own {
+        /// Where it listens.
+        socket: PathBuf,
+    },
+}
+
 fn agent(layout: &Layout, program: &str) -> Value {
     json!({
         "invitation_file": layout.secret(&format!("{program}.invitation")),

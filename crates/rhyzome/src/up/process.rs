@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -76,10 +76,10 @@ impl Process {
     }
 }
 
-/// Processes of any parent that run one of `programs` and are told of a file below `argument`, `rhyzome up` and
+/// Processes of any parent that run one of `programs` and are told of something in `folder`, `rhyzome up` and
 /// `rhyzome down` apart.
-pub fn find(programs: &[&str], argument: &Path) -> Vec<Process> {
-    numbers().into_iter().filter(|pid| runs(*pid, programs, argument)).filter_map(|pid| Process::of(pid).ok()).collect()
+pub fn find(programs: &[&str], folder: &Path) -> Vec<Process> {
+    numbers().into_iter().filter(|pid| runs(*pid, programs, folder)).filter_map(|pid| Process::of(pid).ok()).collect()
 }
 
 /// Which boot of the machine this is.
@@ -92,14 +92,16 @@ fn numbers() -> Vec<i32> {
     entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
 }
 
-fn runs(pid: i32, programs: &[&str], argument: &Path) -> bool {
+fn runs(pid: i32, programs: &[&str], folder: &Path) -> bool {
     let Ok(line) = std::fs::read(format!("/proc/{pid}/cmdline")) else { return false };
-    let words: Vec<PathBuf> =
-        line.split(|byte| *byte == 0).map(|word| PathBuf::from(OsStr::from_bytes(word))).collect();
-    let Some((program, words)) = words.split_first() else { return false };
-    let named = program.file_name().and_then(OsStr::to_str).is_some_and(|name| programs.contains(&name));
-    let tends = words.first().and_then(|verb| verb.to_str()).is_some_and(|verb| TENDING.contains(&verb));
-    named && !tends && words.iter().any(|word| word.starts_with(argument))
+    let mut words = line.split(|byte| *byte == 0);
+    let Some(program) = words.next() else { return false };
+    let name = Path::new(OsStr::from_bytes(program)).file_name().and_then(OsStr::to_str);
+    let named = name.is_some_and(|name| programs.contains(&name));
+    let tends = words.clone().next().is_some_and(|verb| TENDING.iter().any(|tending| tending.as_bytes() == verb));
+    // A path may stand in the middle of an argument, as QEMU's do.
+    let inside = [folder.as_os_str().as_bytes(), b"/"].concat();
+    named && !tends && words.any(|word| word.windows(inside.len()).any(|part| part == inside))
 }
 
 /// State and start of a process. Its name stands in parentheses and may hold anything, parentheses too.
@@ -147,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn processes_are_found_by_program_and_argument() {
+    fn processes_are_found_by_program_and_folder() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("log");
         std::fs::write(&file, "").unwrap();

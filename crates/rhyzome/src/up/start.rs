@@ -1,5 +1,6 @@
 //! The order in which everything comes up.
 
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Instant;
 
@@ -7,6 +8,7 @@ use anyhow::{Context, Result};
 use pki::{Alpn, Authority, Roots};
 use time::OffsetDateTime;
 
+use super::configuration::Libvirt;
 use super::layout::Layout;
 use super::program::{Program, executable};
 use super::settings::Settings;
@@ -16,6 +18,9 @@ use super::{certificate, configuration, machine, readiness};
 
 /// The switch that lets packets pass between interfaces; the router's link needs it.
 const IP_FORWARD: &str = "net/ipv4/ip_forward";
+
+/// Where the system's libvirtd listens.
+const SYSTEM_LIBVIRT: &str = "/run/libvirt/libvirt-sock";
 
 /// Brings everything up; what was started stays with the supervisor, also when a later step fails.
 pub async fn start(layout: &Layout, state: &StateFile, supervisor: &mut Supervisor) -> Result<()> {
@@ -44,9 +49,35 @@ pub async fn start(layout: &Layout, state: &StateFile, supervisor: &mut Supervis
     let openwrt = configuration::write(layout, "rhyzome-openwrt", &configuration::openwrt(layout, &settings))?;
     supervisor.keep(program(layout, "rhyzome-openwrt", &["--config", text(&openwrt)?])?)?;
 
-    supervisor.until_ready("rhyzome-openwrt", readiness::agent(&client, "router", "rhyzome-openwrt")).await?;
+    let libvirt = libvirt(layout, supervisor).await?;
+    clock.done(match libvirt {
+        Libvirt::System => "the system's libvirt answers",
+        Libvirt::Own { .. } => "a libvirt of our own answers",
+    });
+    invite(layout, &core, "rhyzome-libvirt", "hypervisor")?;
+    let hypervisor = configuration::libvirt(layout, &settings, &libvirt);
+    let hypervisor = configuration::write(layout, "rhyzome-libvirt", &hypervisor)?;
+    supervisor.keep(program(layout, "rhyzome-libvirt", &["--config", text(&hypervisor)?])?)?;
+
+    for (target, program) in [("router", "rhyzome-openwrt"), ("hypervisor", "rhyzome-libvirt")] {
+        supervisor.until_ready(program, readiness::agent(&client, target, program)).await?;
+    }
     clock.done("the agents are connected");
     Ok(())
+}
+
+/// The system's libvirt where one answers, or else one of our own.
+async fn libvirt(layout: &Layout, supervisor: &mut Supervisor) -> Result<Libvirt> {
+    if UnixStream::connect(SYSTEM_LIBVIRT).is_ok() {
+        return Ok(Libvirt::System);
+    }
+    let folder = layout.folder("libvirt");
+    let socket = folder.join("run/libvirt-sock");
+    let arguments = ["libvirtd", "--dir", text(&folder)?];
+    let log = layout.log("libvirtd");
+    supervisor.keep(Program { name: "libvirtd", log, ..program(layout, "rhyzome-libvirt", &arguments)? })?;
+    supervisor.until_ready("libvirtd", readiness::libvirtd(&socket)).await?;
+    Ok(Libvirt::Own { socket })
 }
 
 fn certificates(layout: &Layout, settings: &Settings) -> Result<()> {
