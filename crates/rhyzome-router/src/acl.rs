@@ -108,7 +108,9 @@ pub fn grants(dir: &Path, membership: &Membership) -> Grants {
     }
     for text in texts {
         match serde_json::from_str::<Json>(&text) {
-            Ok(Json::Object(groups)) => groups.iter().for_each(|(name, group)| add(&mut grants, membership, name, group)),
+            Ok(Json::Object(groups)) => {
+                groups.iter().for_each(|(name, group)| add(&mut grants, membership, name, group))
+            }
             Ok(_) => tracing::warn!("an ACL file holds no object of groups"),
             Err(error) => tracing::warn!(%error, "an ACL file is not JSON"),
         }

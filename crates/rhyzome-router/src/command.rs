@@ -63,10 +63,7 @@ fn finish(program: &Path, question: &ExecQuestion) -> Answer {
         .spawn();
     let mut child = child.map_err(|error| Status::of_io(&error))?;
     let deadline = Instant::now() + LIMIT;
-    let outputs = [
-        ("stdout", child.stdout.take().map(collect)),
-        ("stderr", child.stderr.take().map(collect)),
-    ];
+    let outputs = [("stdout", child.stdout.take().map(collect)), ("stderr", child.stderr.take().map(collect))];
     let mut members = Vec::new();
     for (name, output) in outputs {
         let Some(output) = output else { continue };

@@ -278,7 +278,7 @@ mod tests {
             option noresolv '1'
             list server '9.9.9.9'
         config dnsmasq 'rz2'
-        config dhcp 'rz1'
+        config dhcp 'rz1pool'
             option instance 'rz1'
             option interface 'rz1'
             option start '10'
@@ -305,7 +305,27 @@ mod tests {
         let root = Root { config: "/data/config".into(), tmp: "/data/tmp".into() };
         let places = Places { hosts: "/data/run/hosts".into(), root };
         let instances = instances(&tree, &served, &places);
-        insta::assert_snapshot!(instances[0].config.clone() + "---\n" + &instances[0].hosts, @"");
+        insta::assert_snapshot!(instances[0].config.clone() + "---\n" + &instances[0].hosts, @r"
+        bogus-priv
+        localise-queries
+        no-resolv
+        stop-dns-rebind
+        bind-dynamic
+        domain=home.internal
+        local=/home.internal/
+        server=9.9.9.9
+        interface=br-rz1
+        except-interface=lo
+        no-hosts
+        addn-hosts=/data/run/hosts/rz1
+        dhcp-leasefile=/data/tmp/dhcp.leases.rz1
+        dhcp-range=set:rz1,10.20.30.10,10.20.30.100,255.255.255.0,1h
+        dhcp-option=tag:rz1,6,10.20.30.1
+        dhcp-host=02:00:00:00:20:02,10.20.30.50,hello
+        ---
+        10.20.30.50 hello.home.internal hello
+        10.20.30.99 svc.home.internal
+        ");
         assert!(!instances[1].config.contains("dhcp-range"), "{}", instances[1].config);
     }
 

@@ -127,9 +127,11 @@ impl Machine for NamespaceMachine {
                 Status::Unknown
             }),
             Question::File(question) => self.file(question).await,
-            question @ (Question::Switch { .. } | Question::Device(_) | Question::WireGuard | Question::Exec(_)) => {
-                self.inside(question).await
-            }
+            question @ (Question::Switch { .. }
+            | Question::Device(_)
+            | Question::Services(_)
+            | Question::WireGuard
+            | Question::Exec(_)) => self.inside(question).await,
         }
     }
 
@@ -159,9 +161,7 @@ impl Drop for NamespaceMachine {
 fn peer_descriptions(configs: &Configs) -> BTreeMap<String, String> {
     let network = configs.load_or_empty("network");
     let peers = network.sections().iter().filter(|section| section.kind.starts_with("wireguard_"));
-    peers
-        .filter_map(|peer| Some((peer.text("public_key")?.to_owned(), peer.text("description")?.to_owned())))
-        .collect()
+    peers.filter_map(|peer| Some((peer.text("public_key")?.to_owned(), peer.text("description")?.to_owned()))).collect()
 }
 
 /// A device as `network.device status` tells it.

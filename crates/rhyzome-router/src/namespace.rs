@@ -111,7 +111,8 @@ impl Namespace {
         unshare(CloneFlags::CLONE_FS | CloneFlags::CLONE_NEWNS).map_err(errno("unshare the mounts"))?;
         let none: Option<&str> = None;
         mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_SLAVE, none).map_err(errno("keep mounts private"))?;
-        mount(Some("tmpfs"), SOCKETS, Some("tmpfs"), MsFlags::empty(), Some("mode=0755")).map_err(errno("mount /run"))?;
+        mount(Some("tmpfs"), SOCKETS, Some("tmpfs"), MsFlags::empty(), Some("mode=0755"))
+            .map_err(errno("mount /run"))?;
         Ok(())
     }
 

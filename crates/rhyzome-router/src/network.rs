@@ -3,4 +3,5 @@
 pub mod observed;
 pub mod plan;
 pub mod reconcile;
+pub mod rule;
 pub mod status;

@@ -18,6 +18,8 @@ pub enum Question {
     },
     /// One device, or all of them (`network.device status`).
     Device(Option<String>),
+    /// The services that are processes, one of them or all (`service list`).
+    Services(Option<String>),
     /// The DHCP leases (`luci-rpc getDHCPLeases`), of one IP version or both.
     Leases {
         /// Whether to tell the IPv4 leases.

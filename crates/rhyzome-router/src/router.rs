@@ -86,9 +86,7 @@ impl<M: Machine> Router<M> {
                 let patterns: Vec<&str> = patterns.iter().map(String::as_str).collect();
                 Ok(self.lock().list(&patterns))
             }
-            Ok(Wish::Call { sid, object, method, args }) => {
-                self.call(sid, object, method, args).await.map(rpc::result)
-            }
+            Ok(Wish::Call { sid, object, method, args }) => self.call(sid, object, method, args).await.map(rpc::result),
             Err(fault) => Err(fault),
         };
         match result {

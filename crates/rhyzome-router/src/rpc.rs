@@ -112,9 +112,12 @@ fn wish(method: &str, params: Option<Json>) -> Result<Wish, Fault> {
         ("call", Some(Json::Array(params))) => {
             let mut params = params.into_iter();
             match (params.next(), params.next(), params.next(), params.next()) {
-                (Some(Json::Text(sid)), Some(Json::Text(object)), Some(Json::Text(method)), Some(Json::Object(args))) => {
-                    Ok(Wish::Call { sid, object, method, args })
-                }
+                (
+                    Some(Json::Text(sid)),
+                    Some(Json::Text(object)),
+                    Some(Json::Text(method)),
+                    Some(Json::Object(args)),
+                ) => Ok(Wish::Call { sid, object, method, args }),
                 _ => Err(Fault::Parse),
             }
         }
@@ -169,7 +172,12 @@ pub fn parse_bare(bytes: &[u8], object: &str, sid: &str) -> Request {
     let id = value.get("id").cloned().unwrap_or(Json::Null);
     let wish = match (value.get("jsonrpc"), value.get("method"), value.get("params")) {
         (Some(Json::Text(version)), Some(Json::Text(method)), Some(Json::Object(args))) if version == "2.0" => {
-            Ok(Wish::Call { sid: sid.to_owned(), object: object.to_owned(), method: method.clone(), args: args.clone() })
+            Ok(Wish::Call {
+                sid: sid.to_owned(),
+                object: object.to_owned(),
+                method: method.clone(),
+                args: args.clone(),
+            })
         }
         _ => Err(Fault::Parse),
     };

@@ -98,7 +98,9 @@ impl TryFrom<PortText> for PortRange {
 
     fn try_from(text: PortText) -> Result<Self, String> {
         let text = match text {
-            PortText::Number(port) => return PortRange::new(port, port).ok_or_else(|| "port 0 cannot be forwarded".to_owned()),
+            PortText::Number(port) => {
+                return PortRange::new(port, port).ok_or_else(|| "port 0 cannot be forwarded".to_owned());
+            }
             PortText::Text(text) => text,
         };
         let (first, last) = text.split_once('-').unwrap_or((&text, &text));
@@ -168,11 +170,11 @@ pub enum SettingsError {
         user: String,
         /// Why.
         #[source]
-        source: FileError,
+        source: Box<FileError>,
     },
     /// The certificate cannot be used.
     #[error("tls")]
-    Tls(#[source] PkiError),
+    Tls(#[source] Box<PkiError>),
 }
 
 /// What the settings point at, read.
@@ -207,7 +209,11 @@ impl Settings {
                 return wrong("uplink.interface", &uplink.interface, "letters, digits, '-' and '_', 15 at most");
             }
             if uplink.subnet.prefix_len() != 30 || uplink.subnet.addr() != uplink.subnet.network() {
-                return wrong("uplink.subnet", &uplink.subnet.to_string(), "a net of four addresses, as in 10.254.254.0/30");
+                return wrong(
+                    "uplink.subnet",
+                    &uplink.subnet.to_string(),
+                    "a net of four addresses, as in 10.254.254.0/30",
+                );
             }
             if !is_word(&uplink.table, 64) || !uplink.table.starts_with(|c: char| c.is_ascii_alphabetic()) {
                 return wrong("uplink.table", &uplink.table, "a letter, and letters, digits, '-' and '_'");
@@ -219,14 +225,15 @@ impl Settings {
         let mut passwords = Passwords::default();
         for (user, User { password_file }) in &self.users {
             let password = config::file::read_secret(password_file)
-                .map_err(|source| SettingsError::Password { user: user.clone(), source })?;
+                .map_err(|source| SettingsError::Password { user: user.clone(), source: Box::new(source) })?;
             if password.reveal().is_empty() {
                 return wrong("users", user, "a password in the file, which is empty");
             }
             passwords.insert(user.clone(), password);
         }
-        let keyed = KeyedCertificate::load(&self.tls).map_err(SettingsError::Tls)?;
-        let tls = pki::server_config(keyed, &ClientAuth::None, Alpn::Http1).map_err(SettingsError::Tls)?;
+        let unusable = |error| SettingsError::Tls(Box::new(error));
+        let keyed = KeyedCertificate::load(&self.tls).map_err(unusable)?;
+        let tls = pki::server_config(keyed, &ClientAuth::None, Alpn::Http1).map_err(unusable)?;
         Ok(Ready { passwords, tls })
     }
 }
@@ -244,7 +251,8 @@ mod tests {
         config::parse(text, Path::new("rhyzome-router.json"))
     }
 
-    const MINIMAL: &str = r#""data_dir": "/d", "listen": "127.0.0.1:0", "tls": {"cert": "c", "key": "k"}, "netns": "n""#;
+    const MINIMAL: &str =
+        r#""data_dir": "/d", "listen": "127.0.0.1:0", "tls": {"cert": "c", "key": "k"}, "netns": "n""#;
 
     #[test]
     fn an_unknown_key_is_named_with_the_nearest_known_one() {

@@ -62,8 +62,7 @@ const INTERFACE: Methods = &[
     ("set_data", &[]),
 ];
 
-const RC: Methods =
-    &[("list", &[NAME, ("skip_running_check", "boolean")]), ("init", &[NAME, ("action", "string")])];
+const RC: Methods = &[("list", &[NAME, ("skip_running_check", "boolean")]), ("init", &[NAME, ("action", "string")])];
 
 const SERVICE: Methods = &[("list", &[NAME, ("verbose", "boolean")])];
 
@@ -84,10 +83,7 @@ const SYSTEM: Methods = &[
     ("board", &[]),
     ("info", &[]),
     ("reboot", &[]),
-    (
-        "watchdog",
-        &[("frequency", "number"), ("timeout", "number"), ("magicclose", "boolean"), ("stop", "boolean")],
-    ),
+    ("watchdog", &[("frequency", "number"), ("timeout", "number"), ("magicclose", "boolean"), ("stop", "boolean")]),
     ("signal", &[("pid", "number"), ("signum", "number")]),
     ("validate_firmware_image", &[PATH]),
     (

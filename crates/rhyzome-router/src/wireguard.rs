@@ -97,7 +97,8 @@ impl Tunnels {
     /// The program of the interface, if it needs one.
     fn make(&mut self, name: &str) -> Result<Option<Process>, TunnelError> {
         if self.kernel != Some(false) {
-            let exists = tool::run("ip", &["link", "show", "dev", name, "type", "wireguard"]).is_ok_and(|text| !text.is_empty());
+            let exists =
+                tool::run("ip", &["link", "show", "dev", name, "type", "wireguard"]).is_ok_and(|text| !text.is_empty());
             let made = exists || tool::run("ip", &["link", "add", name, "type", "wireguard"]).is_ok();
             if made {
                 self.kernel = Some(true);
@@ -123,7 +124,10 @@ impl Tunnels {
 fn config(wireguard: &WireGuard) -> Result<String, TunnelError> {
     let interface = &wireguard.section;
     let mut lines = vec!["[Interface]".to_owned()];
-    lines.push(format!("PrivateKey = {}", key(interface, "private_key")?.ok_or_else(|| wrong(interface, "private_key", KEY))?));
+    lines.push(format!(
+        "PrivateKey = {}",
+        key(interface, "private_key")?.ok_or_else(|| wrong(interface, "private_key", KEY))?
+    ));
     if let Some(port) = interface.text("listen_port") {
         port.parse::<u16>().map_err(|_| wrong(interface, "listen_port", "a port"))?;
         lines.push(format!("ListenPort = {port}"));
@@ -266,7 +270,8 @@ mod tests {
     #[test]
     fn a_bad_key_is_named_and_not_shown() {
         let text = "config interface 'wg0'\noption private_key 'not-a-key'\n";
-        let tree = crate::tree::Tree::of(&uci::Package::parse(uci::PackageName::new("network").unwrap(), text).unwrap());
+        let tree =
+            crate::tree::Tree::of(&uci::Package::parse(uci::PackageName::new("network").unwrap(), text).unwrap());
         let section = tree.section("wg0").unwrap().clone();
         let error = config(&WireGuard { section, peers: Vec::new() }).unwrap_err().to_string();
         assert_eq!(error, "wg0: private_key: expected a key: 32 bytes in base64");

@@ -221,8 +221,22 @@ impl Policy {
 
     fn rule(&self, section: &Section) -> Refused<Rule> {
         const KNOWN: [&str; 16] = [
-            "name", "src", "dest", "family", "proto", "src_ip", "dest_ip", "src_mac", "src_port", "dest_port",
-            "icmp_type", "limit", "limit_burst", "target", "enabled", "counter",
+            "name",
+            "src",
+            "dest",
+            "family",
+            "proto",
+            "src_ip",
+            "dest_ip",
+            "src_mac",
+            "src_port",
+            "dest_port",
+            "icmp_type",
+            "limit",
+            "limit_burst",
+            "target",
+            "enabled",
+            "counter",
         ];
         refuse_unknown(section, &KNOWN)?;
         Ok(Rule {
@@ -236,8 +250,24 @@ impl Policy {
 
     fn redirect(&self, section: &Section) -> Refused<Redirect> {
         const KNOWN: [&str; 19] = [
-            "name", "src", "dest", "family", "proto", "src_ip", "src_dip", "src_mac", "src_port", "src_dport",
-            "dest_ip", "dest_port", "reflection", "reflection_src", "limit", "limit_burst", "target", "enabled",
+            "name",
+            "src",
+            "dest",
+            "family",
+            "proto",
+            "src_ip",
+            "src_dip",
+            "src_mac",
+            "src_port",
+            "src_dport",
+            "dest_ip",
+            "dest_port",
+            "reflection",
+            "reflection_src",
+            "limit",
+            "limit_burst",
+            "target",
+            "enabled",
             "counter",
         ];
         refuse_unknown(section, &KNOWN)?;
@@ -378,7 +408,8 @@ fn is_mac(text: &str) -> bool {
 fn rate(limit: &str, burst: Option<&str>) -> Option<String> {
     let (count, unit) = limit.split_once('/')?;
     let count: u32 = count.parse().ok()?;
-    let unit = ["second", "minute", "hour", "day"].into_iter().find(|name| name.starts_with(unit) && !unit.is_empty())?;
+    let unit =
+        ["second", "minute", "hour", "day"].into_iter().find(|name| name.starts_with(unit) && !unit.is_empty())?;
     match burst {
         Some(burst) => Some(format!("limit rate {count}/{unit} burst {} packets", burst.parse::<u32>().ok()?)),
         None => Some(format!("limit rate {count}/{unit}")),

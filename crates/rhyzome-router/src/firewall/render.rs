@@ -386,3 +386,114 @@ fn condition(matching: &Matching, protocol: Option<&str>, v4: Option<bool>) -> O
     let common: String = parts.into_iter().map(|part| part + " ").collect();
     Some(kinds.into_iter().map(|kind| format!("{common}{kind}{limit}")).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::super::policy::Network;
+    use super::*;
+    use crate::tree::Tree;
+
+    const CONFIG: &str = "
+        config defaults
+            option input REJECT
+            option output ACCEPT
+            option forward REJECT
+        config zone
+            option name wan
+            list network wan
+            option input REJECT
+            option forward REJECT
+            option masq 1
+        config zone
+            option name lab
+            list network lab
+            option forward ACCEPT
+        config forwarding
+            option src lab
+            option dest wan
+        config rule
+            option name 'not inside'
+            option src lab
+            option dest wan
+            option proto all
+            list dest_ip 10.0.0.0/8
+            list dest_ip 192.168.0.0/16
+            option target REJECT
+        config rule
+            option name ping
+            option src lab
+            option proto icmp
+            list icmp_type echo-request
+            option target ACCEPT
+        config rule
+            option name narrower
+            option src lab
+            option ipset friends
+            option target ACCEPT
+        config redirect
+            option name web
+            option src wan
+            option src_dport 8080
+            option dest lab
+            option dest_ip 10.20.30.50
+            option dest_port 80
+            option proto tcp
+    ";
+
+    fn policy(text: &str) -> Policy {
+        let tree = Tree::of(&uci::Package::parse(uci::PackageName::new("firewall").unwrap(), text).unwrap());
+        let network = |device: &str, address: &str| {
+            let addresses = vec![address.parse().unwrap()];
+            (device.to_owned(), Network { device: Some(format!("br-{device}")), addresses })
+        };
+        Policy::of(&tree, &BTreeMap::from([network("lab", "10.20.30.1/24"), network("wan", "10.255.0.2/30")]))
+    }
+
+    fn chain<'a>(ruleset: &'a str, name: &str) -> Vec<&'a str> {
+        let (_, chain) = ruleset.split_once(&format!("\tchain {name} {{\n")).unwrap();
+        chain.lines().take_while(|line| *line != "\t}").map(str::trim).collect()
+    }
+
+    #[test]
+    fn rules_stand_where_their_packets_pass() {
+        let ruleset = render(&policy(CONFIG));
+        let names =
+            ["forward_lab", "input_lab", "dstnat_wan", "dstnat_lab", "srcnat_lab", "srcnat_wan", "accept_to_wan"];
+        let chains: Vec<String> =
+            names.iter().map(|name| format!("{name}\n  {}", chain(&ruleset, name).join("\n  "))).collect();
+        insta::assert_snapshot!(chains.join("\n"), @r#"
+        forward_lab
+          meta nfproto ipv4 ip daddr { 10.0.0.0/8, 192.168.0.0/16 } counter jump reject_to_wan comment "!fw4: not inside"
+          jump accept_to_wan
+          jump accept_to_lab
+        input_lab
+          meta nfproto ipv4 meta l4proto icmp icmp type 8 counter accept comment "!fw4: ping"
+          meta nfproto ipv6 meta l4proto ipv6-icmp icmpv6 type 128 counter accept comment "!fw4: ping"
+          jump reject_from_lab
+        dstnat_wan
+          meta nfproto ipv4 tcp dport 8080 counter dnat ip to 10.20.30.50:80 comment "!fw4: web"
+        dstnat_lab
+          meta nfproto ipv4 ip saddr 10.20.30.0/24 ip daddr 10.255.0.2 tcp dport 8080 counter dnat ip to 10.20.30.50:80 comment "!fw4: web (reflection)"
+        srcnat_lab
+          meta nfproto ipv4 ip saddr 10.20.30.0/24 ip daddr 10.20.30.50 tcp dport 80 counter snat ip to 10.20.30.1 comment "!fw4: web (reflection)"
+        srcnat_wan
+          meta nfproto ipv4 masquerade comment "!fw4: Masquerade IPv4 wan traffic"
+        accept_to_wan
+          meta nfproto ipv4 oifname "br-wan" ct state invalid drop
+          oifname "br-wan" counter accept
+        "#);
+    }
+
+    #[test]
+    fn a_rule_that_is_not_understood_lets_nothing_through() {
+        assert!(!render(&policy(CONFIG)).contains("narrower"));
+        for option in ["dest_port 99999", "src nowhere", "target MAYBE", "src_ip 300.1.1.1", "proto 'a b;c'"] {
+            let text = format!(
+                "config zone\noption name lab\nconfig rule\noption name odd\noption target ACCEPT\noption src lab\noption {option}\n"
+            );
+            assert!(!render(&policy(&text)).contains("odd"), "{option}");
+        }
+    }
+}

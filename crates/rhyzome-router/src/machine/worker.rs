@@ -17,10 +17,10 @@ use crate::configs::Configs;
 use crate::dnsmasq::{self, Instance, Places, Served, UPSTREAM};
 use crate::firewall;
 use crate::firewall::policy::{Network, Policy};
-use crate::json::Json;
+use crate::json::{Json, Members, object};
 use crate::network::observed::{Observed, observe};
 use crate::network::plan::{Interface, Plan, Proto, Trouble, WireGuard};
-use crate::network::reconcile;
+use crate::network::reconcile::{self, Scope};
 use crate::network::status::Status as Interfaces;
 use crate::process::{Advice, Process, Respawn};
 use crate::question::{Question, Target};
@@ -71,6 +71,17 @@ struct Server {
     instance: Instance,
     process: Option<Process>,
     respawn: Respawn,
+    /// The file that dnsmasq writes once it serves.
+    pid_file: PathBuf,
+}
+
+impl Server {
+    /// The process id of one that serves: dnsmasq looks at its configuration first, and ends if that is wrong.
+    fn pid(&mut self) -> Option<u32> {
+        let process = self.process.as_mut()?;
+        let written = fs::read_to_string(&self.pid_file).ok()?;
+        (process.is_running() && written.trim().parse() == Ok(process.id())).then(|| process.id())
+    }
 }
 
 impl Worker {
@@ -132,6 +143,10 @@ impl Worker {
                 let _ = reply.send(self.switch(interface, to));
                 false
             }
+            Message::Ask(Question::Services(name), reply) => {
+                let _ = reply.send(Ok(Some(self.services(name.as_deref()))));
+                false
+            }
             Message::Ask(question, reply) => {
                 let (root, configs) = (self.surroundings.root.clone(), self.configs.clone());
                 // A thread that is made here is inside the namespace, too.
@@ -139,7 +154,9 @@ impl Worker {
                     let answer = match question {
                         Question::Exec(question) => command::run_inside(&root, &question),
                         Question::Device(name) => device(name.as_deref()),
-                        Question::WireGuard => wireguard::instances(&peer_descriptions(&configs)).map(Some).map_err(failed),
+                        Question::WireGuard => {
+                            wireguard::instances(&peer_descriptions(&configs)).map(Some).map_err(failed)
+                        }
                         _ => Err(Status::NotSupported),
                     };
                     let _ = reply.send(answer);
@@ -148,6 +165,22 @@ impl Worker {
             }
             Message::Stop => false,
         }
+    }
+
+    /// procd's view of the services that are processes.
+    fn services(&mut self, name: Option<&str>) -> Members {
+        if name.is_some_and(|name| name != "dnsmasq") {
+            return Members::new();
+        }
+        let instances = self.servers.iter_mut().map(|(name, server)| {
+            let state = match server.pid() {
+                Some(pid) => object([("running", true.into()), ("pid", pid.into())]),
+                None => object([("running", false.into())]),
+            };
+            (name.clone(), state)
+        });
+        let instances = Json::Object(instances.collect());
+        vec![("dnsmasq".to_owned(), object([("instances", instances)]))]
     }
 
     fn switch(&mut self, interface: String, to: Target) -> Answer {
@@ -163,12 +196,12 @@ impl Worker {
     /// Brings about what the configs say.
     pub fn converge(&mut self) {
         let mut plan = Plan::of(&self.configs.load_or_empty("network"));
-        self.keep_tunnels(&mut plan);
+        let kept = self.keep_tunnels(&mut plan);
         let off = self.off(&plan);
         // Before any interface comes up, so that none is open for a moment.
         self.load_firewall(&plan);
         let failed = self.set_up_tunnels(&plan, &off);
-        let observed = self.reconcile(&plan, &off);
+        let observed = self.reconcile(&plan, &off, &kept);
         let interfaces = {
             let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
             *shared = Interfaces::new(&plan, &off, &observed, &failed, &shared, self.started.elapsed());
@@ -188,16 +221,19 @@ impl Worker {
         plan.interfaces.keys().filter(is_off).cloned().collect()
     }
 
-    /// Leaves WireGuard interfaces whose own section did not change as they were set up.
-    fn keep_tunnels(&mut self, plan: &mut Plan) {
+    /// Leaves WireGuard interfaces whose own section did not change as they were set up, and tells which those are.
+    fn keep_tunnels(&mut self, plan: &mut Plan) -> BTreeSet<String> {
+        let mut kept = BTreeSet::new();
         self.set_up.retain(|name, _| plan.interfaces.contains_key(name));
         for (name, interface) in &mut plan.interfaces {
             let (Proto::WireGuard(wanted), Some(before)) = (&interface.proto, self.set_up.get(name)) else { continue };
             let unchanged = matches!(&before.proto, Proto::WireGuard(old) if old.section == wanted.section);
             if unchanged && self.tunnels.is_running(name) {
                 *interface = before.clone();
+                kept.insert(name.clone());
             }
         }
+        kept
     }
 
     fn set_up_tunnels(&mut self, plan: &Plan, off: &BTreeSet<String>) -> BTreeMap<String, Trouble> {
@@ -235,7 +271,8 @@ impl Worker {
         failed
     }
 
-    fn reconcile(&mut self, plan: &Plan, off: &BTreeSet<String>) -> Observed {
+    fn reconcile(&mut self, plan: &Plan, off: &BTreeSet<String>, kept: &BTreeSet<String>) -> Observed {
+        let scope = Scope { off, kept, seed: self.surroundings.namespace.name() };
         let mut observed = Observed::default();
         for _ in 0..TRIES {
             observed = match observe() {
@@ -245,16 +282,19 @@ impl Worker {
                     return observed;
                 }
             };
-            let steps = reconcile::steps(plan, off, &observed, self.surroundings.namespace.name());
+            let steps = reconcile::steps(plan, &scope, &observed);
             if steps.is_empty() {
-                return observed;
+                break;
             }
             let lines = steps.join("\n") + "\n";
             if let Err(error) = tool::run_with("ip", &["-force", "-batch", "-"], &lines) {
                 tracing::warn!(%error, "not every address or route could be set");
             }
         }
-        observe().unwrap_or(observed)
+        for device in plan.without_ipv6.iter().filter(|device| observed.links.contains_key(*device)) {
+            switch_off_ipv6(device);
+        }
+        observed
     }
 
     fn load_firewall(&mut self, plan: &Plan) {
@@ -300,7 +340,8 @@ impl Worker {
                 continue;
             }
             let process = self.start_server(&instance);
-            let server = Server { instance, process, respawn: Respawn::new(Instant::now()) };
+            let pid_file = self.run("dnsmasq").join(&instance.name).with_extension("pid");
+            let server = Server { instance, process, respawn: Respawn::new(Instant::now()), pid_file };
             self.servers.insert(server.instance.name.clone(), server);
         }
     }
@@ -393,6 +434,15 @@ fn replace_if_other(path: &Path, text: &str) -> Result<(), config::FileError> {
         let _ = fs::create_dir_all(folder);
     }
     config::file::write_private(path, text.as_bytes())
+}
+
+fn switch_off_ipv6(device: &str) {
+    let switch = Path::new("/proc/sys/net/ipv6/conf").join(device).join("disable_ipv6");
+    // A kernel without IPv6 has no such switch.
+    let is_on = fs::read_to_string(&switch).is_ok_and(|value| value.trim() == "0");
+    if is_on && let Err(error) = fs::write(&switch, "1") {
+        tracing::warn!(device, %error, "cannot switch IPv6 off");
+    }
 }
 
 fn device(name: Option<&str>) -> Answer {

@@ -7,6 +7,7 @@ use ipnet::IpNet;
 use serde::Deserialize;
 
 use super::plan::Route;
+use super::rule::PolicyRule;
 use crate::tool::{self, ToolError};
 
 /// The links of a namespace and the routes that were set by hand or by us.
@@ -16,6 +17,8 @@ pub struct Observed {
     pub links: BTreeMap<String, Link>,
     /// The routes that the kernel did not make, with their devices.
     pub routes: Vec<(String, Route)>,
+    /// The policy rules that we set.
+    pub rules: Vec<PolicyRule>,
 }
 
 /// A link.
@@ -43,10 +46,16 @@ pub fn observe() -> Result<Observed, ToolError> {
     let links: Vec<IpLink> = parse(&tool::run("ip", &["-j", "-d", "address", "show"])?)?;
     let mut routes: Vec<(String, Route)> = Vec::new();
     for family in ["-4", "-6"] {
-        let listed: Vec<IpRoute> = parse(&tool::run("ip", &["-j", family, "route", "show", "proto", "static"])?)?;
+        let listed: Vec<IpRoute> =
+            parse(&tool::run("ip", &["-j", family, "route", "show", "table", "all", "proto", "static"])?)?;
         routes.extend(listed.into_iter().filter_map(|route| route.into_route(family)));
     }
-    Ok(Observed { links: links.into_iter().map(IpLink::into_link).collect(), routes })
+    let mut rules = Vec::new();
+    for family in ["-4", "-6"] {
+        let listed: Vec<IpRule> = parse(&tool::run("ip", &["-j", family, "rule", "show"])?)?;
+        rules.extend(listed.into_iter().filter_map(|rule| rule.into_rule(family)));
+    }
+    Ok(Observed { links: links.into_iter().map(IpLink::into_link).collect(), routes, rules })
 }
 
 fn parse<T: for<'de> Deserialize<'de> + Default>(text: &str) -> Result<T, ToolError> {
@@ -94,6 +103,24 @@ struct IpRoute {
     dev: Option<String>,
     #[serde(default)]
     metric: u32,
+    table: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct IpRule {
+    priority: u32,
+    #[serde(default)]
+    src: String,
+    srclen: Option<u8>,
+    dst: Option<String>,
+    dstlen: Option<u8>,
+    iif: Option<String>,
+    oif: Option<String>,
+    fwmark: Option<String>,
+    fwmask: Option<String>,
+    #[serde(default)]
+    table: String,
+    protocol: Option<String>,
 }
 
 impl IpLink {
@@ -122,6 +149,31 @@ impl IpRoute {
         };
         // The kernel gives IPv6 routes a metric where none was asked for.
         let metric = if family == "-6" && self.metric == 1024 { 0 } else { self.metric };
-        Some((self.dev?, Route { target, gateway: self.gateway, metric }))
+        Some((self.dev?, Route { target, gateway: self.gateway, metric, table: self.table }))
+    }
+}
+
+impl IpRule {
+    fn into_rule(self, family: &str) -> Option<PolicyRule> {
+        if self.protocol.as_deref() != Some("static") {
+            return None;
+        }
+        let net = |address: &str, length: Option<u8>| {
+            let address: IpAddr = address.parse().ok()?;
+            IpNet::new(address, length.unwrap_or(if address.is_ipv4() { 32 } else { 128 })).ok()
+        };
+        Some(PolicyRule {
+            priority: self.priority,
+            is_v4: family == "-4",
+            from: net(&self.src, self.srclen),
+            to: self.dst.and_then(|address| net(&address, self.dstlen)),
+            arrives_on: self.iif,
+            leaves_by: self.oif,
+            mark: match (self.fwmark, self.fwmask) {
+                (Some(mark), Some(mask)) => Some(format!("{mark}/{mask}")),
+                (mark, _) => mark,
+            },
+            table: self.table,
+        })
     }
 }

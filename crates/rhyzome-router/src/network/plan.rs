@@ -1,10 +1,11 @@
 //! What the config `network` asks for, read as netifd reads it. No input or output.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::IpNet;
 
+use super::rule::{PolicyRule, is_table};
 use crate::json::Json;
 use crate::tree::{Section, Tree};
 
@@ -18,8 +19,12 @@ pub struct Plan {
     pub bridges: BTreeMap<String, Bridge>,
     /// The MTU of devices that say one.
     pub mtus: BTreeMap<String, u32>,
+    /// The devices that are to have no IPv6.
+    pub without_ipv6: BTreeSet<String>,
     /// The interfaces, by name.
     pub interfaces: BTreeMap<String, Interface>,
+    /// The policy rules, in order.
+    pub rules: Vec<PolicyRule>,
 }
 
 /// A bridge.
@@ -81,6 +86,8 @@ pub struct Route {
     pub gateway: Option<IpAddr>,
     /// Its metric.
     pub metric: u32,
+    /// The table that it is in, if not the main one.
+    pub table: Option<String>,
 }
 
 /// Why an interface does not come up.
@@ -120,10 +127,8 @@ impl Trouble {
     /// The error as a dump shows it.
     #[must_use]
     pub fn to_json(&self) -> Json {
-        let mut members = vec![
-            ("subsystem".to_owned(), Json::from(self.subsystem)),
-            ("code".to_owned(), Json::from(self.code)),
-        ];
+        let mut members =
+            vec![("subsystem".to_owned(), Json::from(self.subsystem)), ("code".to_owned(), Json::from(self.code))];
         if !self.data.is_empty() {
             members.push(("data".to_owned(), self.data.clone().into()));
         }
@@ -152,6 +157,9 @@ impl Plan {
             if let Some(mtu) = device.text("mtu").and_then(|mtu| mtu.parse().ok()) {
                 plan.mtus.insert(name.to_owned(), mtu);
             }
+            if !device.flag("ipv6", true) {
+                plan.without_ipv6.insert(name.to_owned());
+            }
             if device.text("type") == Some("bridge") {
                 plan.bridges.insert(name.to_owned(), bridge(device));
             }
@@ -162,6 +170,12 @@ impl Plan {
         for kind in ["route", "route6"] {
             network.of_kind(kind).for_each(|section| plan.add_route(section));
         }
+        for kind in ["rule", "rule6"] {
+            let enabled = network.of_kind(kind).filter(|section| !section.flag("disabled", false));
+            (1..).zip(enabled).for_each(|(place, section)| plan.add_rule(section, place));
+        }
+        let tables: BTreeSet<&str> = network.of_kind("interface").filter_map(own_table).collect();
+        plan.rules.extend(tables.into_iter().map(PolicyRule::own_packets));
         plan
     }
 
@@ -170,12 +184,26 @@ impl Plan {
         self.interfaces.iter().filter(move |(name, interface)| interface.l3_device(name) == Some(device))
     }
 
+    fn add_rule(&mut self, section: &Section, place: u32) {
+        let device = |name: &str| Some(self.interfaces.get(name)?.l3_device(name)?.to_owned());
+        match PolicyRule::of(section, place, device) {
+            Some(rule) => self.rules.push(rule),
+            None => tracing::warn!(
+                section = section.name,
+                "a policy rule is passed over: expected interfaces, nets and a table"
+            ),
+        }
+    }
+
     fn add_route(&mut self, section: &Section) {
         if section.flag("disabled", false) {
             return;
         }
         let Some(route) = route(section) else {
-            tracing::warn!(section = section.name, "a route is passed over: expected target, and gateway, as addresses");
+            tracing::warn!(
+                section = section.name,
+                "a route is passed over: expected target, and gateway, as addresses"
+            );
             return;
         };
         let interface = section.text("interface").and_then(|name| self.interfaces.get_mut(name));
@@ -185,8 +213,17 @@ impl Plan {
     }
 }
 
+/// The routing table that an interface has for itself.
+fn own_table(interface: &Section) -> Option<&str> {
+    interface.text("ip4table").filter(|table| is_table(table) && *table != "main")
+}
+
 fn is_device_name(name: &str) -> bool {
-    !name.is_empty() && name.len() <= DEVICE_NAME_LIMIT && !name.contains(['/', ' ', '\t', '\n']) && name != "." && name != ".."
+    !name.is_empty()
+        && name.len() <= DEVICE_NAME_LIMIT
+        && !name.contains(['/', ' ', '\t', '\n'])
+        && name != "."
+        && name != ".."
 }
 
 fn bridge(device: &Section) -> Bridge {
@@ -247,7 +284,7 @@ fn static_addressing(section: &Section, metric: u32) -> Result<Addressing, Troub
         let Some(text) = section.text(option) else { continue };
         let gateway = text.parse().map_err(|_| Trouble::proto("INVALID_GATEWAY", &[text]))?;
         let target = target.parse().expect("invariant: the target is written in CIDR notation");
-        routes.push(Route { target, gateway: Some(gateway), metric });
+        routes.push(Route { target, gateway: Some(gateway), metric, table: own_table(section).map(str::to_owned) });
     }
     Ok(Addressing { addresses, routes })
 }
@@ -266,7 +303,8 @@ fn wireguard_addressing(wireguard: &WireGuard, metric: u32) -> Result<Addressing
         for text in peer.list("allowed_ips") {
             let default = if text.contains(':') { 128 } else { 32 };
             if let Some(target) = address(text, default) {
-                addressing.routes.push(Route { target: target.trunc(), gateway: None, metric });
+                let table = own_table(&wireguard.section).map(str::to_owned);
+                addressing.routes.push(Route { target: target.trunc(), gateway: None, metric, table });
             }
         }
     }
@@ -306,7 +344,11 @@ fn route(section: &Section) -> Option<Route> {
         Some(metric) => metric.parse().ok()?,
         None => 0,
     };
-    Some(Route { target: address(target, default)?.trunc(), gateway, metric })
+    let table = match section.text("table") {
+        Some(table) if !is_table(table) => return None,
+        table => table.filter(|table| *table != "main").map(str::to_owned),
+    };
+    Some(Route { target: address(target, default)?.trunc(), gateway, metric, table })
 }
 
 #[cfg(test)]

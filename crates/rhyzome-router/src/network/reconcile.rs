@@ -7,20 +7,33 @@ use sha2::{Digest, Sha256};
 
 use super::observed::{Link, Observed};
 use super::plan::{Bridge, Plan, Route};
+use super::rule::PolicyRule;
 
 /// The lines that lead from `observed` to what `plan` asks for; none if all is as it should be.
 ///
-/// The namespace is the router's own, so that bridges, addresses and routes that nobody asks for are removed. `off` are
-/// the interfaces that were switched off, `seed` tells the router from others so that its bridges' MAC addresses differ.
+/// The namespace is the router's own, so that bridges, addresses and routes that nobody asks for are removed.
 #[must_use]
-pub fn steps(plan: &Plan, off: &BTreeSet<String>, observed: &Observed, seed: &str) -> Vec<String> {
-    let mut steps = Steps { plan, observed, lines: Vec::new(), present: observed.links.keys().cloned().collect() };
+pub fn steps(plan: &Plan, scope: &Scope<'_>, observed: &Observed) -> Vec<String> {
+    let mut steps =
+        Steps { plan, scope, observed, lines: Vec::new(), present: observed.links.keys().cloned().collect() };
     steps.remove_bridges();
-    steps.make_bridges(seed);
+    steps.make_bridges();
     steps.fill_bridges();
-    steps.devices(off);
-    steps.routes(off);
+    steps.devices();
+    steps.routes();
+    steps.rules();
     steps.lines
+}
+
+/// What a plan is brought about with.
+#[derive(Clone, Copy, Debug)]
+pub struct Scope<'a> {
+    /// The interfaces that are not to be up.
+    pub off: &'a BTreeSet<String>,
+    /// The interfaces whose routes are left as they are: others change them live.
+    pub kept: &'a BTreeSet<String>,
+    /// Tells the router from others, so that its bridges' MAC addresses differ.
+    pub seed: &'a str,
 }
 
 /// Whether a bridge exists: while one of its ports is there, or always if it may be empty.
@@ -31,6 +44,7 @@ pub fn bridge_exists(bridge: &Bridge, observed: &Observed) -> bool {
 
 struct Steps<'a> {
     plan: &'a Plan,
+    scope: &'a Scope<'a>,
     observed: &'a Observed,
     lines: Vec<String>,
     /// The devices that will be there when the lines so far have been followed.
@@ -49,12 +63,13 @@ impl Steps<'_> {
         }
     }
 
-    fn make_bridges(&mut self, seed: &str) {
+    fn make_bridges(&mut self) {
         let (plan, observed) = (self.plan, self.observed);
-        let missing = |name: &str, bridge: &Bridge| bridge_exists(bridge, observed) && !observed.links.contains_key(name);
+        let missing =
+            |name: &str, bridge: &Bridge| bridge_exists(bridge, observed) && !observed.links.contains_key(name);
         for (name, bridge) in plan.bridges.iter().filter(|(name, bridge)| missing(name, bridge)) {
             // A bridge without a MAC address of its own takes that of a port, and another one with the next port.
-            let mac = bridge.mac.clone().unwrap_or_else(|| mac(seed, name));
+            let mac = bridge.mac.clone().unwrap_or_else(|| mac(self.scope.seed, name));
             self.lines.push(format!("link add {name} address {mac} type bridge"));
             self.present.insert(name.clone());
         }
@@ -81,10 +96,11 @@ impl Steps<'_> {
     }
 
     /// Addresses, MTUs and being up, of every device.
-    fn devices(&mut self, off: &BTreeSet<String>) {
+    fn devices(&mut self) {
         for device in self.present.clone() {
             let link = self.observed.links.get(&device).cloned().unwrap_or_default();
-            let users: Vec<_> = self.plan.on_device(&device).filter(|(name, _)| is_on(self.plan, off, name)).collect();
+            let users: Vec<_> =
+                self.plan.on_device(&device).filter(|(name, _)| is_on(self.plan, self.scope.off, name)).collect();
             let addressing = users.iter().filter_map(|(_, interface)| interface.addressing.as_ref().ok());
             let wanted: Vec<IpNet> = addressing.flat_map(|addressing| addressing.addresses.iter().copied()).collect();
             for address in link.addresses.iter().filter(|address| !wanted.contains(address)) {
@@ -108,23 +124,39 @@ impl Steps<'_> {
         }
     }
 
-    fn routes(&mut self, off: &BTreeSet<String>) {
+    fn routes(&mut self) {
         let mut wanted: Vec<(&str, &Route)> = Vec::new();
+        let mut kept: Vec<&str> = Vec::new();
         for (name, interface) in &self.plan.interfaces {
             let (Some(device), Ok(addressing)) = (interface.l3_device(name), &interface.addressing) else { continue };
-            if is_on(self.plan, off, name) && self.present.contains(device) {
+            if self.scope.kept.contains(name) {
+                kept.push(device);
+            } else if is_on(self.plan, self.scope.off, name) && self.present.contains(device) {
                 wanted.extend(addressing.routes.iter().map(|route| (device, route)));
             }
         }
-        let actual = &self.observed.routes;
-        for (device, route) in actual.iter().filter(|(device, route)| !wanted.contains(&(device.as_str(), route))) {
-            self.lines.push(format!("route delete {} dev {device} proto static", line(route)));
-        }
-        for (device, route) in wanted {
-            if !actual.iter().any(|(known, observed)| known == device && observed == route) {
-                self.lines.push(format!("route replace {} dev {device} proto static", line(route)));
+        let actual: Vec<(&str, &Route)> =
+            self.observed.routes.iter().map(|(device, route)| (device.as_str(), route)).collect();
+        for (device, route) in actual.iter().filter(|(device, _)| !kept.contains(device)) {
+            // A device that goes takes its routes along.
+            if !wanted.contains(&(device, route)) && self.present.contains(*device) {
+                self.lines.push(format!("route delete {} dev {device} proto static{}", line(route), table(route)));
             }
         }
+        for (device, route) in wanted.iter().filter(|wanted| !actual.contains(wanted)) {
+            self.lines.push(format!("route replace {} dev {device} proto static{}", line(route), table(route)));
+        }
+    }
+
+    fn rules(&mut self) {
+        // A rule of an interface comes and goes with its device.
+        let is_there = |device: &Option<String>| device.as_ref().is_none_or(|device| self.present.contains(device));
+        let rules = self.plan.rules.iter().filter(|rule| is_there(&rule.arrives_on) && is_there(&rule.leaves_by));
+        let wanted: Vec<&PolicyRule> = rules.collect();
+        let actual = &self.observed.rules;
+        let stale = actual.iter().filter(|rule| !wanted.contains(rule)).map(|rule| rule.line("delete"));
+        let missing = wanted.iter().filter(|rule| !actual.contains(rule)).map(|rule| rule.line("add"));
+        self.lines.extend(stale.chain(missing));
     }
 }
 
@@ -142,6 +174,10 @@ fn line(route: &Route) -> String {
         line.push_str(&format!(" metric {}", route.metric));
     }
     line
+}
+
+fn table(route: &Route) -> String {
+    route.table.as_ref().map_or_else(String::new, |table| format!(" table {table}"))
 }
 
 /// A MAC address of the local range that a bridge keeps for as long as its router lives.
@@ -184,18 +220,19 @@ mod tests {
 
     fn observed(links: &[(&str, Link)]) -> Observed {
         let links = links.iter().map(|(name, link)| ((*name).to_owned(), link.clone())).collect();
-        Observed { links, routes: Vec::new() }
+        Observed { links, ..Observed::default() }
     }
 
     fn steps_from(observed: &Observed) -> String {
-        steps(&plan(), &BTreeSet::new(), observed, "seed").join("\n")
+        let none = BTreeSet::new();
+        steps(&plan(), &Scope { off: &none, kept: &none, seed: "seed" }, observed).join("\n")
     }
 
     #[test]
     fn an_empty_namespace_gets_all_that_is_asked_for() {
         let wan = Link { is_up: false, ..link(&[]) };
         insta::assert_snapshot!(steps_from(&observed(&[("wan", wan)])), @r"
-        link add br-lab address 02:86:47:82:78:fa type bridge
+        link add br-lab address 02:f8:e3:25:30:d7 type bridge
         address add 10.20.30.1/24 broadcast + dev br-lab
         link set br-lab up
         address add 10.255.0.2/30 broadcast + dev wan
@@ -222,7 +259,8 @@ mod tests {
     fn nothing_is_done_when_all_is_there() {
         let bridge = Link { kind: Some("bridge".into()), ..link(&["10.20.30.1/24"]) };
         let mut observed = observed(&[("br-lab", bridge), ("wan", link(&["10.255.0.2/30"]))]);
-        let route = Route { target: "0.0.0.0/0".parse().unwrap(), gateway: "10.255.0.1".parse().ok(), metric: 0 };
+        let route =
+            Route { target: "0.0.0.0/0".parse().unwrap(), gateway: "10.255.0.1".parse().ok(), metric: 0, table: None };
         observed.routes.push(("wan".to_owned(), route));
         assert_eq!(steps_from(&observed), "");
     }

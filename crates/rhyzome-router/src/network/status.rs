@@ -58,7 +58,9 @@ impl Status {
                 _ if !there => Condition::Failed(Trouble::NO_DEVICE),
                 (Err(trouble), _) | (Ok(_), Some(trouble)) => Condition::Failed(trouble.clone()),
                 (Ok(_), None) => match before.interfaces.get(name) {
-                    Some(State { interface: old, condition: up @ Condition::Up(_), .. }) if old == interface => up.clone(),
+                    Some(State { interface: old, condition: up @ Condition::Up(_), .. }) if old == interface => {
+                        up.clone()
+                    }
                     _ => Condition::Up(now),
                 },
             };
@@ -196,6 +198,9 @@ fn route_json(route: &Route) -> Json {
     ];
     if route.metric != 0 {
         members.push(("metric".to_owned(), route.metric.into()));
+    }
+    if let Some(table) = route.table.as_ref().and_then(|table| table.parse::<u32>().ok()) {
+        members.push(("table".to_owned(), table.into()));
     }
     members.push(("source".to_owned(), format!("{any}/0").into()));
     Json::Object(members)

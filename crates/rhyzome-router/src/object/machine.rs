@@ -34,7 +34,7 @@ pub(crate) fn call(rpcd: &mut Rpcd, object: &str, method: &str, call: &Call<'_>)
         ("luci.wireguard", "generateKeyPair") => Outcome::Ask(Question::KeyPair),
         ("rc", "list") => Outcome::Answer(services()),
         ("rc", "init") => Outcome::Answer(init(rpcd, call)),
-        ("service", "list") => Outcome::Answer(Ok(Some(Vec::new()))),
+        ("service", "list") => Outcome::Ask(Question::Services(call.text("name").map(str::to_owned))),
         ("system", "board") => Outcome::Ask(Question::Board),
         ("system", "info") => Outcome::Ask(Question::Info),
         _ => Outcome::Answer(Err(Status::NotSupported)),

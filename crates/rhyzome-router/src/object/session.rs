@@ -30,8 +30,7 @@ fn login(rpcd: &mut Rpcd, call: &Call<'_>) -> Answer {
         return Err(Status::InvalidArgument);
     };
     let logins = rpcd.configs.load_or_empty("rpcd");
-    let membership =
-        account::login(&logins, &rpcd.passwords, user, password).ok_or(Status::PermissionDenied)?;
+    let membership = account::login(&logins, &rpcd.passwords, user, password).ok_or(Status::PermissionDenied)?;
 
     // Who has an apply to confirm gets the session back that can confirm it.
     if let Some(applying) = rpcd.pending.as_ref().map(|pending| pending.sid().to_owned())
@@ -86,7 +85,7 @@ fn access(rpcd: &Rpcd, call: &Call<'_>) -> Answer {
 }
 
 /// The pairs of object and function in the argument `objects`; what is no pair of strings is left out.
-fn pairs<'a>(objects: &'a [Json]) -> impl Iterator<Item = (&'a str, &'a str)> {
+fn pairs(objects: &[Json]) -> impl Iterator<Item = (&str, &str)> {
     objects.iter().filter_map(|pair| match pair {
         Json::Array(pair) => Some((pair.first()?.as_text()?, pair.get(1)?.as_text()?)),
         _ => None,

@@ -101,8 +101,16 @@ fn uci(rpcd: &mut Rpcd, params: &[&str]) -> Said {
     }
 }
 
-/// `config.section.option` as far as it goes, the section as name, id or position.
-fn key<'a>(rpcd: &Rpcd, key: &'a str) -> Result<(&'a str, Tree, Option<String>, Option<String>), &'static str> {
+/// What `config.section.option` names, as far as it goes.
+struct Key<'a> {
+    config: &'a str,
+    tree: Tree,
+    section: Option<String>,
+    option: Option<String>,
+}
+
+/// Reads a key, in which the section stands as name, id or position.
+fn key<'a>(rpcd: &Rpcd, key: &'a str) -> Result<Key<'a>, &'static str> {
     let mut parts = key.splitn(3, '.');
     let config = parts.next().filter(|config| !config.is_empty()).ok_or(INVALID)?;
     let tree = load(rpcd, config)?;
@@ -110,7 +118,7 @@ fn key<'a>(rpcd: &Rpcd, key: &'a str) -> Result<(&'a str, Tree, Option<String>, 
         Some(found) => found.name.clone(),
         None => section.to_owned(),
     });
-    Ok((config, tree, section, parts.next().map(str::to_owned)))
+    Ok(Key { config, tree, section, option: parts.next().map(str::to_owned) })
 }
 
 fn load(rpcd: &Rpcd, config: &str) -> Result<Tree, &'static str> {
@@ -137,7 +145,7 @@ fn edit(rpcd: &mut Rpcd, verb: &str, argument: &str) -> Result<(), &'static str>
         Some((target, value)) => (target, Some(value.to_owned())),
         None => (argument, None),
     };
-    let (config, tree, section, option) = key(rpcd, target)?;
+    let Key { config, tree, section, option } = key(rpcd, target)?;
     let section = section.ok_or(INVALID)?;
     let change = match (verb, option, value) {
         ("delete", option, None) => Change::Remove { section, option },
@@ -162,7 +170,7 @@ fn edit(rpcd: &mut Rpcd, verb: &str, argument: &str) -> Result<(), &'static str>
 }
 
 fn get(rpcd: &Rpcd, argument: &str) -> Said {
-    let (_, tree, section, option) = key(rpcd, argument)?;
+    let Key { tree, section, option, .. } = key(rpcd, argument)?;
     let section = section.and_then(|section| tree.section(&section).cloned()).ok_or(NOT_FOUND)?;
     match option {
         None => Ok(format!("{}\n", section.kind)),

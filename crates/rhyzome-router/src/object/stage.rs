@@ -158,7 +158,8 @@ pub(crate) fn delete(rpcd: &mut Rpcd, call: &Call<'_>) -> Answer {
         let removals: Vec<Change> = match &options {
             None => vec![Change::Remove { section, option: None }],
             Some(options) => {
-                let removal = |option: &&str| Change::Remove { section: section.clone(), option: Some((*option).to_owned()) };
+                let removal =
+                    |option: &&str| Change::Remove { section: section.clone(), option: Some((*option).to_owned()) };
                 options.iter().map(removal).collect()
             }
         };

@@ -16,9 +16,9 @@ pub fn unique(kind: &str) -> String {
 pub fn need_root_and(programs: &[&str]) {
     assert!(nix::unistd::geteuid().is_root(), "this test makes network namespaces: run it as root");
     for program in programs {
-        let found = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"].iter().any(|folder| {
-            std::path::Path::new(folder).join(program).exists()
-        });
+        let found = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"]
+            .iter()
+            .any(|folder| std::path::Path::new(folder).join(program).exists());
         assert!(found, "this test needs the program {program}: install its package");
     }
 }
@@ -71,11 +71,28 @@ impl Net {
     pub fn dhcp(&self, device: &str, mac: &str, hostname: Option<&str>, tries: &str) -> Option<Value> {
         self.ip(&["link", "set", device, "address", mac]);
         let script = std::env::temp_dir().join(unique("udhcpc"));
-        std::fs::write(&script, "#!/bin/sh\n[ \"$1\" = bound ] && echo \"GOT $ip/$mask/$router/$dns/$lease\"\nexit 0\n").unwrap();
+        std::fs::write(
+            &script,
+            "#!/bin/sh\n[ \"$1\" = bound ] && echo \"GOT $ip/$mask/$router/$dns/$lease\"\nexit 0\n",
+        )
+        .unwrap();
         run("chmod", &["755", script.to_str().unwrap()]);
         let name = hostname.map(|name| format!("hostname:{name}"));
-        let mut command =
-            vec!["busybox", "udhcpc", "-f", "-n", "-q", "-i", device, "-t", tries, "-T", "1", "-s", script.to_str().unwrap()];
+        let mut command = vec![
+            "busybox",
+            "udhcpc",
+            "-f",
+            "-n",
+            "-q",
+            "-i",
+            device,
+            "-t",
+            tries,
+            "-T",
+            "1",
+            "-s",
+            script.to_str().unwrap(),
+        ];
         if let Some(name) = &name {
             command.extend(["-x", name]);
         }

@@ -19,20 +19,56 @@ fn keys(n: u8) -> (String, String) {
 fn add_network(session: &Session<'_>, n: u8) {
     let (name, bridge, wg) = (format!("rz{n}"), format!("rz{n}br"), format!("rz{n}wg"));
     let router = format!("10.20.{n}.1");
-    session.add("network", "device", &bridge, json!({"name": bridge, "type": "bridge", "bridge_empty": "1", "ports": [format!("rzs{n}"), format!("rzt{n}")]}));
-    session.add("network", "interface", &name, json!({"device": bridge, "proto": "static", "ipaddr": router, "netmask": "255.255.255.0"}));
+    session.add(
+        "network",
+        "device",
+        &bridge,
+        json!({"name": bridge, "type": "bridge", "bridge_empty": "1", "ports": [format!("rzs{n}"), format!("rzt{n}")]}),
+    );
+    session.add(
+        "network",
+        "interface",
+        &name,
+        json!({"device": bridge, "proto": "static", "ipaddr": router, "netmask": "255.255.255.0"}),
+    );
     let (private, _) = keys(n);
-    session.add("network", "interface", &wg, json!({"proto": "wireguard", "private_key": private, "listen_port": (51820 + u32::from(n)).to_string(), "addresses": [format!("10.30.{n}.1/24")], "mtu": "1420"}));
+    session.add("network", "interface", &wg, json!({"proto": "wireguard", "private_key": private, "listen_port": (51820 + u32::from(n)).to_string(), "addresses": [format!("10.30.{n}.1/24")], "mtu": "1420", "ip4table": (10000 + u32::from(n)).to_string()}));
+    session.add(
+        "network",
+        "rule",
+        &format!("{name}from"),
+        json!({"in": name, "lookup": (10000 + u32::from(n)).to_string()}),
+    );
 
     session.add("dhcp", "dnsmasq", &name, json!({"interface": [name], "notinterface": ["loopback"], "domain": format!("net{n}.internal"), "local": format!("/net{n}.internal/"), "expandhosts": "1", "authoritative": "1", "rebind_protection": "1", "noresolv": "1"}));
-    session.add("dhcp", "dhcp", &format!("{name}dhcp"), json!({"instance": name, "interface": name, "start": "10", "limit": "91", "leasetime": "1h"}));
+    session.add(
+        "dhcp",
+        "dhcp",
+        &format!("{name}dhcp"),
+        json!({"instance": name, "interface": name, "start": "10", "limit": "91", "leasetime": "1h"}),
+    );
     session.add("dhcp", "host", &format!("{name}h1"), json!({"instance": name, "name": "hello", "mac": format!("02:00:00:00:0{n}:01"), "ip": format!("10.20.{n}.150"), "dns": "1"}));
 
-    session.add("firewall", "zone", &name, json!({"name": name, "network": [name, wg], "input": "REJECT", "output": "ACCEPT", "forward": "ACCEPT"}));
+    session.add(
+        "firewall",
+        "zone",
+        &name,
+        json!({"name": name, "network": [name, wg], "input": "REJECT", "output": "ACCEPT", "forward": "ACCEPT"}),
+    );
     session.add("firewall", "forwarding", &format!("{name}out"), json!({"src": name, "dest": "wan"}));
     session.add("firewall", "rule", &format!("{name}priv"), json!({"name": "no private addresses", "src": name, "dest": "wan", "proto": "all", "dest_ip": ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"], "target": "REJECT"}));
-    session.add("firewall", "rule", &format!("{name}dhcp"), json!({"name": "DHCP", "src": name, "proto": "udp", "dest_port": "67", "target": "ACCEPT"}));
-    session.add("firewall", "rule", &format!("{name}dns"), json!({"name": "DNS", "src": name, "proto": "tcp udp", "dest_port": "53", "target": "ACCEPT"}));
+    session.add(
+        "firewall",
+        "rule",
+        &format!("{name}dhcp"),
+        json!({"name": "DHCP", "src": name, "proto": "udp", "dest_port": "67", "target": "ACCEPT"}),
+    );
+    session.add(
+        "firewall",
+        "rule",
+        &format!("{name}dns"),
+        json!({"name": "DNS", "src": name, "proto": "tcp udp", "dest_port": "53", "target": "ACCEPT"}),
+    );
     session.add("firewall", "rule", &format!("{name}icmp"), json!({"name": "ping", "src": name, "proto": "icmp", "family": "ipv4", "icmp_type": ["echo-request"], "target": "ACCEPT"}));
     session.add("firewall", "rule", &format!("{name}wg"), json!({"name": "WireGuard", "src": "wan", "proto": "udp", "dest_port": (51820 + u32::from(n)).to_string(), "target": "ACCEPT"}));
 }
@@ -109,7 +145,17 @@ fn networks_serve_their_hosts_and_are_isolated() {
     std::fs::write(site.path().join("index.html"), "hello from inside").unwrap();
     one.exec(&["busybox", "httpd", "-p", "80", "-h", site.path().to_str().unwrap()]);
     let fetch = |from: &Net, address: &str| {
-        let output = from.exec(&["busybox", "timeout", "5", "busybox", "wget", "-q", "-O", "-", &format!("http://{address}:8080/")]);
+        let output = from.exec(&[
+            "busybox",
+            "timeout",
+            "5",
+            "busybox",
+            "wget",
+            "-q",
+            "-O",
+            "-",
+            &format!("http://{address}:8080/"),
+        ]);
         String::from_utf8_lossy(&output.stdout) == "hello from inside"
     };
     eventually("the port forward works from outside", || fetch(&program.outside, MACHINE));
@@ -117,6 +163,8 @@ fn networks_serve_their_hosts_and_are_isolated() {
     assert!(fetch(&other, "10.254.254.2"), "and from inside the network by the router's outside address");
     assert!(!fetch(&two, "10.20.1.150"), "and not from another network");
 
+    let servers = session.must("service", "list", json!({"name": "dnsmasq"}));
+    assert_eq!(servers["dnsmasq"]["instances"]["rz1"]["running"], true, "{servers}");
     for net in [one, two, other] {
         net.ip(&["link", "delete", "eth0"]);
     }
@@ -149,7 +197,7 @@ fn a_peer_reaches_its_network_and_no_other() {
 
     // The peer is written down, and set live: an apply does not touch an interface whose peers alone change.
     let (private, public) = keys(9);
-    let peer = json!({"description": "laptop", "public_key": public, "allowed_ips": ["10.30.1.2/32"]});
+    let peer = json!({"description": "laptop", "public_key": public, "allowed_ips": ["10.30.1.2/32"], "route_allowed_ips": "1"});
     session.add("network", "wireguard_rz1wg", "rz1p1", peer);
     session.apply(&["rz1wg"]);
     let peers = || session.exec("/usr/bin/wg", &["show", "rz1wg", "peers"])["stdout"].as_str().unwrap_or("").to_owned();
@@ -157,7 +205,8 @@ fn a_peer_reaches_its_network_and_no_other() {
     session.exec("/usr/bin/wg", &["set", "rz1wg", "peer", &public, "allowed-ips", "10.30.1.2/32"]);
     assert_eq!(peers().trim(), public);
 
-    let tunnel = Tunnel::new(&program.outside, &private, "10.30.1.2", &keys(1).1, &format!("{MACHINE}:51821"), "10.0.0.0/8");
+    let tunnel =
+        Tunnel::new(&program.outside, &private, "10.30.1.2", &keys(1).1, &format!("{MACHINE}:51821"), "10.0.0.0/8");
     eventually("the peer reaches the host of its network", || tunnel.pings("10.20.1.150"));
     assert!(tunnel.pings("10.20.1.1"), "and the router");
     assert!(!tunnel.pings("10.20.2.150"), "but no other network");
@@ -171,6 +220,21 @@ fn a_peer_reaches_its_network_and_no_other() {
     session.exec("/sbin/ifup", &["rz1wg"]);
     assert_eq!(peers().trim(), public);
     eventually("the peer is back", || tunnel.pings("10.20.1.150"));
+
+    // So is the way to it, in the table that the network looks in; what is changed there live stays so.
+    let ways = || program.inside(&["ip", "-4", "route", "show", "table", "10001"]);
+    assert!(ways().contains("10.30.1.2 dev rz1wg"), "{}", ways());
+    assert!(program.inside(&["ip", "-4", "rule", "show"]).contains("iif rz1br lookup 10001"));
+    session.exec("/sbin/ip", &["-4", "route", "del", "10.30.1.2/32", "table", "10001"]);
+    session.exec("/sbin/ip", &["-4", "route", "replace", "10.30.1.3/32", "dev", "rz1wg", "table", "10001"]);
+    session.add(
+        "network",
+        "interface",
+        "idle",
+        json!({"device": "rz1br", "proto": "static", "ipaddr": "10.20.9.1/24"}),
+    );
+    session.apply(&["idle"]);
+    assert!(ways().contains("10.30.1.3") && !ways().contains("10.30.1.2"), "{}", ways());
 }
 
 #[test]
@@ -195,7 +259,8 @@ fn killed_and_started_again_it_does_what_it_did() {
     // An apply that waits to be confirmed stays when the router is killed.
     {
         let session = program.login();
-        let host = json!({"instance": "rz1", "name": "late", "mac": "02:00:00:00:01:03", "ip": "10.20.1.151", "dns": "1"});
+        let host =
+            json!({"instance": "rz1", "name": "late", "mac": "02:00:00:00:01:03", "ip": "10.20.1.151", "dns": "1"});
         session.add("dhcp", "host", "rz1h2", host);
         session.must("uci", "apply", json!({"rollback": true, "timeout": 5}));
     }
@@ -208,7 +273,8 @@ fn killed_and_started_again_it_does_what_it_did() {
     assert!(pings(&one, "10.20.1.1") && pings(&one, OUTSIDE));
     assert_eq!(mac(&program), before, "hosts know the router by its MAC address");
     eventually("names resolve", || resolves(&one, "late.net1.internal", "10.20.1.1").as_deref() == Some("10.20.1.151"));
-    let tunnel = Tunnel::new(&program.outside, &private, "10.30.1.2", &keys(1).1, &format!("{MACHINE}:51821"), "10.0.0.0/8");
+    let tunnel =
+        Tunnel::new(&program.outside, &private, "10.30.1.2", &keys(1).1, &format!("{MACHINE}:51821"), "10.0.0.0/8");
     eventually("the peer reaches its network", || tunnel.pings("10.20.1.150"));
 }
 

@@ -201,7 +201,8 @@ impl Session<'_> {
     pub fn call(&self, object: &str, method: &str, args: Value) -> Value {
         let address = fs::read_to_string(self.program.data().join("address")).unwrap();
         let address = address.trim().parse().unwrap();
-        self.program.in_machine(|| Client::new(address, &self.program.certificate).call(&self.sid, object, method, args))
+        self.program
+            .in_machine(|| Client::new(address, &self.program.certificate).call(&self.sid, object, method, args))
     }
 
     /// Makes a call that must succeed.

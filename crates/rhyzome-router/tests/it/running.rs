@@ -28,7 +28,7 @@ pub struct Running {
     pub client: Client,
     /// Dropped before the folder: with it, the machine beneath ends.
     runtime: Option<Runtime>,
-    dir: TempDir,
+    _dir: TempDir,
 }
 
 impl Running {
@@ -61,12 +61,7 @@ impl Running {
         let server = runtime.block_on(Server::bind(SocketAddr::from(([127, 0, 0, 1], 0)), tls)).unwrap();
         let address = server.address().unwrap();
         runtime.spawn(server.serve(router, std::future::pending()));
-        Running { client: Client::new(address, &certificate), runtime: Some(runtime), dir }
-    }
-
-    /// The folder that the router keeps its files in.
-    pub fn dir(&self) -> &Path {
-        self.dir.path()
+        Running { client: Client::new(address, &certificate), runtime: Some(runtime), _dir: dir }
     }
 }
 
