@@ -1,6 +1,6 @@
 //! The router as the agent's target: jobs in, reports out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use tokio::sync::Mutex;
 use tokio::time::{MissedTickBehavior, interval};
 use types::{Epoch, Revision, Slot, Version};
 use ubus::{Step, TransactionError};
-use uci::Config;
+use uci::{Change, Config, Edit, SectionName};
 
 use crate::configuration::Configuration;
 use crate::effect::Dump;
@@ -78,20 +78,28 @@ impl RouterTarget {
                         changes.extend(placement.changes(config)?);
                     }
                     tracing::debug!(jobs = jobs.len(), changes = changes.len(), "planned");
-                    let _ = decided.set(decisions);
+                    let restarting = slots_in("dhcp", &changes);
+                    let _ = decided.set(Decided { decisions, restarting });
                     Ok(changes)
                 },
                 || async {
-                    let placements = decided.get().into_iter().flat_map(|decisions| placements(decisions)).collect();
-                    let name_servers = name_servers.as_ref();
-                    let verification = Verification { router: &self.router, placements, name_servers, began };
+                    let Some(Decided { decisions, restarting }) = decided.get() else {
+                        return Ok(());
+                    };
+                    let verification = Verification {
+                        router: &self.router,
+                        placements: placements(decisions).collect(),
+                        name_servers: name_servers.as_ref(),
+                        restarting,
+                        began,
+                    };
                     Ok(verification.look().await?)
                 },
             )
             .await
             .map_err(Failure::Transaction)?;
         tracing::info!(jobs = jobs.len(), ?outcome, duration_ms = millis(began), "router is as asked");
-        let decisions = decided.into_inner().unwrap_or_default();
+        let decisions = decided.into_inner().map(|decided| decided.decisions).unwrap_or_default();
         // What was not changed was not looked at either.
         let dump = match outcome {
             ubus::Outcome::Confirmed => None,
@@ -305,6 +313,30 @@ impl Failure {
                 std::iter::once(error.to_string()).chain(causes.map(ToString::to_string)).collect::<Vec<_>>().join(": ")
             }
         }
+    }
+}
+
+/// What was decided on a batch, for the look at its effect.
+struct Decided {
+    decisions: Vec<Decision>,
+    /// The slots whose name servers have to start anew.
+    restarting: BTreeSet<Slot>,
+}
+
+/// The slots whose sections of `package` are changed.
+fn slots_in(package: &str, changes: &[Change]) -> BTreeSet<Slot> {
+    let here = changes.iter().filter(|change| change.config.as_str() == package);
+    here.filter_map(|change| Names::owner(section(&change.edit)?.as_str())).collect()
+}
+
+/// The section that an edit of ours is about.
+fn section(edit: &Edit) -> Option<&SectionName> {
+    match edit {
+        Edit::Add { name: section, .. }
+        | Edit::Set { section, .. }
+        | Edit::DeleteSection { section }
+        | Edit::DeleteOptions { section, .. } => Some(section),
+        Edit::RenameSection { .. } | Edit::RenameOption { .. } | Edit::Order { .. } => None,
     }
 }
 

@@ -1,9 +1,11 @@
 //! The look at the router before a change is confirmed. What the login may not see, or the router does not tell, counts
 //! as in order: interfaces are always looked at, dnsmasq and nft where that is possible.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use anyhow::bail;
+use types::Slot;
 
 use crate::command::{Command, NFT};
 use crate::names::Names;
@@ -21,6 +23,8 @@ pub struct Verification<'a> {
     pub placements: Vec<&'a Placement>,
     /// The name servers that ran before.
     pub name_servers: Option<&'a NameServers>,
+    /// The slots whose name servers have to start anew.
+    pub restarting: &'a BTreeSet<Slot>,
     /// When the change began.
     pub began: Instant,
 }
@@ -48,7 +52,7 @@ impl Verification<'_> {
             match (wanted, running.get(&name)) {
                 (true, None) => bail!("dnsmasq {name} does not run"),
                 // A process that is the same as before may not have heard of the change.
-                (true, Some(pid)) if before.get(&name) == Some(pid) && self.began.elapsed() < SETTLING => {
+                (true, Some(pid)) if self.is_old(slot, before.get(&name), *pid) => {
                     bail!("dnsmasq {name} has not started anew")
                 }
                 (false, Some(_)) => bail!("dnsmasq {name} still runs"),
@@ -56,6 +60,10 @@ impl Verification<'_> {
             }
         }
         Ok(())
+    }
+
+    fn is_old(&self, slot: Slot, before: Option<&u64>, pid: u64) -> bool {
+        self.restarting.contains(&slot) && before == Some(&pid) && self.began.elapsed() < SETTLING
     }
 
     /// nft refuses a ruleset as a whole and keeps the old one, so that a chain of ours tells of all of it.

@@ -1,10 +1,12 @@
 //! Networks on a real router: UCI in, packets out.
 
+use std::time::{Duration, Instant};
+
 use jobs::{Job, Outcome, Report, Target};
 use serde_json::{Value, json};
 
 use crate::fixture::{key, network_json, private_key, server_key};
-use crate::real_router::{Machine, OUTSIDE, RealRouter, eventually};
+use crate::real_router::{Machine, OUTSIDE, PATIENCE, RealRouter, eventually};
 use crate::target::{context, gone, wanted, with_lease, with_peers};
 
 async fn apply(router: &RealRouter, jobs: Vec<Job>) -> Vec<Report> {
@@ -147,6 +149,32 @@ async fn a_peer_reaches_the_networks_it_may_enter_and_no_other() {
     let left = router.inside("ip rule; ip route show table 10001; ip route show table 10002; ip link");
     assert!(!left.contains("br-rz") && !left.contains("lookup 1000") && !left.contains("10.200."), "{left}");
     drop(machines);
+}
+
+/// What was cut off in the middle is finished by the next try, whatever had been done of it.
+#[tokio::test]
+async fn a_change_that_was_cut_off_is_brought_about_by_the_next_try() {
+    let router = RealRouter::start();
+    let before = router.files();
+    for (revision, milliseconds) in (1..).zip([20, 80, 160]) {
+        let lease = with_lease(furnished(1), 9, &format!("10.77.1.{}", 200 + revision));
+        let jobs = || vec![wanted(1, &lease, revision)];
+        let context = context();
+        // It may also have come to its end.
+        drop(tokio::time::timeout(Duration::from_millis(milliseconds), router.target.apply(jobs(), &context)).await);
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let report = router.target.apply(jobs(), &context).await.pop().unwrap();
+            match report.outcome {
+                Outcome::Applied => break,
+                outcome => assert!(outcome == Outcome::Retrying && Instant::now() < deadline, "{report:?}"),
+            }
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+        assert!(router.files()[1].contains(&format!("10.77.1.{}", 200 + revision)));
+    }
+    apply(&router, vec![gone(1, 9)]).await;
+    assert_eq!(router.files(), before);
 }
 
 /// A device of a person, with WireGuard in user space.

@@ -76,7 +76,7 @@ impl RealRouter {
                 "username": "agent",
                 "password_file": file("password"),
                 "lock_file": file("router.lock"),
-                "rollback_timeout_seconds": 15,
+                "rollback_timeout_seconds": 10,
             },
             "segments": {"kind": "bridge"},
             "endpoint_host": "127.0.0.1",

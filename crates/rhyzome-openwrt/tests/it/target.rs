@@ -208,3 +208,17 @@ async fn drift_is_told_and_undone_and_others_sections_are_left() {
     assert!(!firewall.contains("input 'ACCEPT'") && firewall.contains("'mine'"), "{firewall}");
     assert_eq!(bench.target.held().await.unwrap()[0].version, version(1));
 }
+
+#[tokio::test]
+async fn a_look_between_jobs_tells_the_endpoint_and_sets_peers_right() {
+    let bench = Bench::new();
+    bench.applied(wanted(1, &with_peers(network_json(1), &[2]), 1)).await;
+    bench.router.state().peers.get_mut("rz1w").unwrap().clear();
+    let (observer, mut observed) = jobs::Observer::channel(8);
+    let seen = tokio::select! {
+        () = bench.target.watch(observer) => panic!("it watches for as long as it lives"),
+        seen = observed.recv() => seen,
+    };
+    assert_eq!(seen, Some((Object::Network(network_id(1)), json!({"endpoint_host": "203.0.113.2"}))));
+    assert_eq!(bench.router.state().peers["rz1w"].len(), 1, "it came back");
+}
