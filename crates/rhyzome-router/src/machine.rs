@@ -49,17 +49,21 @@ pub struct NamespaceMachine {
 }
 
 impl NamespaceMachine {
-    /// Enters the namespace and brings about what the configs say, before it returns.
+    /// Enters the namespace and brings about what the configs say, before it returns. The receiver is told when the
+    /// thread ends, which it does not do by itself.
     ///
     /// # Errors
     /// When the namespace cannot be entered.
-    pub fn start(surroundings: Surroundings) -> Result<Self, NamespaceError> {
+    pub fn start(surroundings: Surroundings) -> Result<(Self, oneshot::Receiver<()>), NamespaceError> {
         let started = Instant::now();
         let interfaces = Arc::new(Mutex::new(Interfaces::default()));
         let (messages, received) = mpsc::channel();
         let (ready, is_ready) = mpsc::channel();
+        // Nothing is sent: it is dropped with the thread, also by a panic.
+        let (alive, ended) = oneshot::channel();
         let (root, shared, sender) = (surroundings.root.clone(), Arc::clone(&interfaces), messages.clone());
         let thread = std::thread::spawn(move || {
+            let _alive = alive;
             let entered = surroundings.namespace.enter();
             if let Err(error) = entered {
                 // Whoever waits for this is waiting below.
@@ -72,14 +76,9 @@ impl NamespaceMachine {
             worker.serve(&received);
         });
         is_ready.recv().expect("invariant: the thread answers before it ends")?;
-        Ok(NamespaceMachine {
-            configs: Configs::new(root.config.clone()),
-            root,
-            started,
-            interfaces,
-            messages,
-            thread: Some(thread),
-        })
+        let configs = Configs::new(root.config.clone());
+        let machine = NamespaceMachine { root, configs, started, interfaces, messages, thread: Some(thread) };
+        Ok((machine, ended))
     }
 
     fn now(&self) -> Duration {

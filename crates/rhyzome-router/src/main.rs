@@ -91,6 +91,12 @@ fn serve(file: &SettingsFile) -> Result<()> {
 }
 
 fn run(settings: &Settings, state: &State, ready: Ready) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    // Before anything is made, so that whoever ends the program early leaves nothing.
+    let mut signals = {
+        let _inside = runtime.enter();
+        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?)
+    };
     state.prepare(settings)?;
     let namespace = Namespace::new(&settings.netns);
     if !namespace.exists() {
@@ -104,9 +110,8 @@ fn run(settings: &Settings, state: &State, ready: Ready) -> Result<()> {
         uplink.up(&namespace).context("cannot make the uplink")?;
     }
     let surroundings = Surroundings { namespace, root: state.root(), run: state.run() };
-    let machine = NamespaceMachine::start(surroundings)?;
+    let (machine, broken) = NamespaceMachine::start(surroundings)?;
 
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
         let folders = Folders { config: state.root().config, acl: state.acl() };
         let rpcd = Rpcd::new(folders, ready.passwords, random);
@@ -116,15 +121,16 @@ fn run(settings: &Settings, state: &State, ready: Ready) -> Result<()> {
         let address = server.address()?;
         config::file::write_public(&state.address(), format!("{address}\n").as_bytes())?;
         tracing::info!(%address, netns = settings.netns, "the router is up");
-        let (mut terminated, mut interrupted) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let mut ended = Ok(());
         let stop = async {
             tokio::select! {
-                _ = terminated.recv() => {}
-                _ = interrupted.recv() => {}
+                _ = signals.0.recv() => {}
+                _ = signals.1.recv() => {}
+                _ = broken => ended = Err(anyhow::anyhow!("the thread inside the namespace ended")),
             }
         };
         server.serve(router, stop).await;
-        Ok(())
+        ended
     })
 }
 

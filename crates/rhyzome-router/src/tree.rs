@@ -399,6 +399,20 @@ mod tests {
         assert_eq!(tree.to_string(), "\nconfig toy\n\tlist say 'it'\\''s'\n\tlist say 'b'\n\n");
     }
 
+    proptest::proptest! {
+        #[test]
+        fn what_is_printed_reads_back(values in proptest::collection::vec("[^\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f]{1,20}", 1..6)) {
+            let mut tree = Tree::default();
+            tree.apply(&Change::Type { section: "a".into(), kind: "toy".into() }).unwrap();
+            for (i, value) in values.iter().enumerate() {
+                tree.apply(&set("a", &format!("o{i}"), value)).unwrap();
+                tree.apply(&Change::ListAdd { section: "a".into(), option: "l".into(), value: value.clone() }).unwrap();
+            }
+            let package = uci::Package::parse(uci::PackageName::new("toys").unwrap(), &tree.to_string()).unwrap();
+            proptest::prop_assert_eq!(Tree::of(&package), tree);
+        }
+    }
+
     #[test]
     fn a_step_on_what_is_gone_changes_nothing() {
         let mut tree = Tree::default();
