@@ -1,0 +1,171 @@
+//! The host as a target of the job protocol.
+
+use std::fs;
+use std::thread::available_parallelism;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use async_trait::async_trait;
+use jobs::observed::Capacity;
+use jobs::{Batching, Context, Held, Job, Object, Observer, Report, Target, Want, desired};
+use serde::de::DeserializeOwned;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::accelerator::AcceleratorProbe;
+use crate::configuration::Configuration;
+use crate::failure::Failure;
+use crate::image::ImageCache;
+use crate::instance::Instances;
+use crate::libvirt::Libvirt;
+use crate::segment::Segments;
+use crate::storage::Storage;
+
+/// How many objects are worked at a time.
+const AT_ONCE: usize = 4;
+/// How often the way to the router is looked at.
+const GLANCE: Duration = Duration::from_secs(1);
+
+/// One host with its segments, images and instances.
+pub struct Hypervisor {
+    storage: Storage,
+    accelerator: AcceleratorProbe,
+    segments: Segments,
+    images: ImageCache,
+    instances: Instances,
+}
+
+impl Hypervisor {
+    /// The host that a configuration describes. libvirt need not run yet.
+    pub fn open(configuration: &Configuration) -> anyhow::Result<Self> {
+        let storage = Storage::open(&configuration.storage_dir)?;
+        let grace = Duration::from_secs(configuration.shutdown_seconds.into());
+        Ok(Self {
+            accelerator: AcceleratorProbe::new(configuration.accelerator, storage.root()),
+            segments: Segments::new(configuration.router_netns.clone()),
+            images: ImageCache::open(&storage)?,
+            instances: Instances::new(&storage, Libvirt::at(&configuration.libvirt_uri), grace),
+            storage,
+        })
+    }
+
+    async fn bring_about(&self, job: &Job, context: &Context) -> Result<(), Failure> {
+        let images = context.images.as_ref();
+        match (job.object, &job.want) {
+            (Object::Segment(_), Want::Desired(state)) => {
+                let link: desired::SegmentLink = parse(state)?;
+                require_same(job.object, Object::Segment(link.network))?;
+                self.segments.ensure(&link, job.version).await
+            }
+            (Object::Segment(id), Want::Gone) => self.segments.remove(id).await,
+            (Object::Image(_), Want::Desired(state)) => {
+                let image: desired::Image = parse(state)?;
+                require_same(job.object, Object::Image(image.id))?;
+                self.images.keep(&image, job.version, images).await
+            }
+            (Object::Image(id), Want::Gone) => self.images.forget(id).await,
+            (Object::Instance(_), Want::Desired(state)) => {
+                let instance: desired::Instance = parse(state)?;
+                require_same(job.object, Object::Instance(instance.id))?;
+                let accelerator = self.accelerator.get().await;
+                self.instances.ensure(&instance, job.version, accelerator, &self.images, images).await
+            }
+            (Object::Instance(id), Want::Gone) => self.instances.remove(id, &self.images).await,
+            (Object::Network(_), _) => {
+                Err(Failure::Refused("a hypervisor has no networks, only their segments".to_owned()))
+            }
+        }
+    }
+
+    async fn work(&self, job: &Job, context: &Context) -> Report {
+        let report = match self.bring_about(job, context).await {
+            Ok(()) => Report::applied(job),
+            Err(failure) => failure.report(job),
+        };
+        let (Object::Instance(id), Want::Desired(_)) = (job.object, &job.want) else { return report };
+        match self.instances.look(id).await {
+            Ok(status) => report.with_status(&status),
+            Err(error) => {
+                tracing::warn!(instance = %id, "cannot look at the machine: {error:#}");
+                report
+            }
+        }
+    }
+
+    async fn watch_router(&self) {
+        let mut glances = interval(GLANCE);
+        glances.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut well = true;
+        loop {
+            glances.tick().await;
+            let joined = self.segments.rejoin().await;
+            if let (Err(error), true) = (&joined, well) {
+                tracing::warn!("cannot join segments to the router: {error:#}");
+            }
+            well = joined.is_ok();
+        }
+    }
+}
+
+#[async_trait]
+impl Target for Hypervisor {
+    fn features(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    fn batching(&self) -> Batching {
+        Batching::Each(AT_ONCE)
+    }
+
+    async fn capacity(&self) -> Capacity {
+        Capacity {
+            vcpus: available_parallelism().ok().and_then(|count| u32::try_from(count.get()).ok()),
+            memory: memory_mebibytes().and_then(|mebibytes| mebibytes.try_into().ok()),
+            disk_bytes: nix::sys::statvfs::statvfs(self.storage.root())
+                .ok()
+                .map(|disk| disk.blocks_available().saturating_mul(disk.fragment_size())),
+            note: fs::read_to_string("/proc/sys/kernel/hostname").ok().map(|name| name.trim().to_owned()),
+        }
+    }
+
+    async fn held(&self) -> anyhow::Result<Vec<Held>> {
+        let mut held = self.segments.held().await?;
+        held.extend(self.images.held()?);
+        held.extend(self.instances.held().await?);
+        Ok(held)
+    }
+
+    async fn apply(&self, jobs: Vec<Job>, context: &Context) -> Vec<Report> {
+        let mut reports = Vec::with_capacity(jobs.len());
+        for job in &jobs {
+            reports.push(self.work(job, context).await);
+        }
+        reports
+    }
+
+    async fn watch(&self, observer: Observer) {
+        if let Err(error) = self.segments.recall().await {
+            tracing::warn!("cannot tell which segments are there: {error:#}");
+        }
+        tokio::join!(self.instances.watch(&observer), self.watch_router());
+    }
+}
+
+fn parse<T: DeserializeOwned>(state: &str) -> Result<T, Failure> {
+    serde_json::from_str(state).map_err(|error| Failure::Refused(format!("the desired state cannot be read: {error}")))
+}
+
+/// The state must be of the object that it came for; everything else here goes by the state's own id.
+fn require_same(job: Object, state: Object) -> Result<(), Failure> {
+    match job == state {
+        true => Ok(()),
+        false => Err(Failure::Refused(format!("the desired state of {job} is one of {state}"))),
+    }
+}
+
+/// The host's memory (proc(5), /proc/meminfo), in MiB.
+fn memory_mebibytes() -> Option<i64> {
+    let text = fs::read_to_string("/proc/meminfo").context("no /proc").ok()?;
+    let total = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let kibibytes: i64 = total.trim().strip_suffix(" kB")?.trim().parse().ok()?;
+    Some(kibibytes / 1024)
+}
