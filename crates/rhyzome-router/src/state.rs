@@ -101,8 +101,10 @@ impl State {
         for folder in [&root.config, &root.tmp, &self.acl(), &self.run()] {
             fs::create_dir_all(folder).map_err(|source| StateError::Io { path: folder.clone(), source })?;
         }
-        // This file is ours; what others add stands in files of their own.
-        config::file::write_private(&self.acl().join("rhyzome.json"), ACL.as_bytes())?;
+        let acl = self.acl().join("rhyzome.json");
+        if !acl.exists() {
+            config::file::write_private(&acl, ACL.as_bytes())?;
+        }
         let configs = Configs::new(root.config);
         let known = configs.names();
         for (name, text) in initial(settings) {
