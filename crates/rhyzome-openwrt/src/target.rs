@@ -15,7 +15,7 @@ use uci::{Change, Config, Edit, SectionName};
 
 use crate::configuration::Configuration;
 use crate::effect::Dump;
-use crate::live_peers::{Live, Wanted, show_peers, show_routes, show_rules};
+use crate::live_peers::{Live, Wanted, show_peers, show_routes};
 use crate::mark::{self, Mark};
 use crate::names::Names;
 use crate::plan::{Decision, Found, Placement, plan};
@@ -122,36 +122,28 @@ impl RouterTarget {
         if let Some(lack) = dump.and_then(|dump| dump.lacks(placement)) {
             return Report::retrying(job, lack);
         }
-        for (slot, wanted) in placement.slots_wanted() {
-            if let Err(error) = self.steer(slot, wanted.then_some(&placement.sections)).await {
-                return Report::retrying(job, format!("{error:#}"));
-            }
-        }
         let Some(network) = &placement.network else {
             return Report::applied(job);
         };
+        if let Err(error) = self.steer(network.network.slot, &placement.sections).await {
+            return Report::retrying(job, format!("{error:#}"));
+        }
         let refuse = |reason: &String| EntryReport { outcome: Outcome::Refused, reason: Some(reason.clone()) };
         let entries: BTreeMap<_, _> = network.refused.iter().map(|(id, reason)| (*id, refuse(reason))).collect();
         let endpoint_host = self.endpoint_host().await;
         Report { entries, ..Report::applied(job) }.with_status(&observed::Network { endpoint_host })
     }
 
-    /// Makes the running peers in `slot` those of `sections`, or none.
-    async fn steer(&self, slot: Slot, sections: Option<&Config>) -> anyhow::Result<()> {
+    /// Makes the running peers in `slot` those of `sections`.
+    async fn steer(&self, slot: Slot, sections: &Config) -> anyhow::Result<()> {
         let names = Names::of(slot);
-        let rules = self.router.run(&show_rules()).await?.stdout;
-        let routes = self.router.run(&show_routes(names)).await?.stdout;
-        let commands = match sections {
-            None => Live::read(names, "", &routes, &rules).towards_nothing(names),
-            Some(sections) => {
-                let peers = self.router.run(&show_peers(names)).await?;
-                if peers.code != 0 {
-                    bail!("WireGuard {} does not answer: {}", names.wireguard(), peers.stderr.trim());
-                }
-                Live::read(names, &peers.stdout, &routes, &rules).towards(names, &Wanted::of(sections, names))
-            }
-        };
-        for command in commands {
+        let peers = self.router.run(&show_peers(names)).await?;
+        if peers.code != 0 {
+            bail!("WireGuard {} does not answer: {}", names.wireguard(), peers.stderr.trim());
+        }
+        // A table without routes is an error to some versions of ip.
+        let routes = self.router.run(&show_routes(names)).await?;
+        for command in Live::read(&peers.stdout, &routes.stdout).towards(names, &Wanted::of(sections, names)) {
             let output = self.router.run(&command).await?;
             if output.code != 0 {
                 bail!("{command} failed on the router: {}", output.stderr.trim());
@@ -183,7 +175,7 @@ impl RouterTarget {
             seen.insert(held.object, endpoint_host.clone());
         }
         for mark in marks(&config) {
-            self.steer(mark.slot, Some(&config)).await.with_context(|| format!("the peers of {}", mark.id))?;
+            self.steer(mark.slot, &config).await.with_context(|| format!("the peers of {}", mark.id))?;
         }
         Ok(seen)
     }

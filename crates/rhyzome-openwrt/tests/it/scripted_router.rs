@@ -43,7 +43,6 @@ pub struct State {
     /// The allowed address of each peer, by device and key.
     pub peers: BTreeMap<String, BTreeMap<String, String>>,
     routes: BTreeSet<(String, String)>,
-    rules: BTreeSet<String>,
     sessions: BTreeMap<String, Session>,
     pending: Option<(String, Config)>,
     logins: u32,
@@ -195,15 +194,6 @@ impl State {
             }
             self.peers.insert(device, peers);
         }
-        let lookup = |section: &uci::Section| {
-            let table = section.text("lookup")?;
-            let selector = match section.text("in") {
-                Some(interface) => format!("iif {}", network.section(interface)?.text("device")?),
-                None => format!("from {}", section.text("src")?.trim_end_matches("/32")),
-            };
-            Some(format!("{selector} lookup {table}"))
-        };
-        self.rules = network.of_kind("rule").filter_map(lookup).collect();
     }
 
     fn dump(&self) -> Value {
@@ -238,10 +228,6 @@ impl State {
                 let lines = self.routes.iter().filter(|(other, _)| other == table);
                 json!({"code": 0, "stdout": lines.map(|(_, target)| format!("{target} dev x\n")).collect::<String>()})
             }
-            ("/sbin/ip", ["-4", "rule", "show"]) => {
-                let lines = self.rules.iter().map(|rule| format!("10000:\tfrom all {rule}\n"));
-                json!({"code": 0, "stdout": lines.collect::<String>().replace("from all from", "from")})
-            }
             ("/usr/sbin/nft", ["list", "chain", "inet", "fw4", chain]) => {
                 let firewall = self.config.get("firewall").unwrap();
                 let there = firewall
@@ -263,7 +249,7 @@ impl State {
             ["set", device, "peer", key, "allowed-ips", address] => {
                 self.peers.get_mut(*device).unwrap().insert((*key).to_owned(), (*address).to_owned());
             }
-            ["-4", "route", "del", target, "table", table] => {
+            ["-4", "route", "del", target, "dev", _, "table", table] => {
                 assert!(self.routes.remove(&((*table).to_owned(), target.trim_end_matches("/32").to_owned())));
             }
             ["-4", "route", "replace", target, "dev", _, "table", table] => {

@@ -120,7 +120,7 @@ async fn peers_change_live_and_nobody_else_is_touched() {
     let expected = [
         format!("/usr/bin/wg set rz1w peer {went} remove"),
         format!("/usr/bin/wg set rz1w peer {came} allowed-ips 10.200.0.4/32"),
-        "/sbin/ip -4 route del 10.200.0.3/32 table 10001".to_owned(),
+        "/sbin/ip -4 route del 10.200.0.3/32 dev rz1w table 10001".to_owned(),
         "/sbin/ip -4 route replace 10.200.0.4/32 dev rz1w table 10001".to_owned(),
     ];
     assert_eq!(state.commands, expected);
