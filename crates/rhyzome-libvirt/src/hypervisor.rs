@@ -146,7 +146,8 @@ impl Target for Hypervisor {
         if let Err(error) = self.segments.recall().await {
             tracing::warn!("cannot tell which segments are there: {error:#}");
         }
-        tokio::join!(self.instances.watch(&observer), self.watch_router());
+        let ahead = async { tokio::join!(self.accelerator.get(), self.instances.warm_up()) };
+        tokio::join!(ahead, self.instances.watch(&observer), self.watch_router());
     }
 }
 

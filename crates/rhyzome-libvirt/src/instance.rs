@@ -128,6 +128,13 @@ impl Instances {
         self.see(id, machine).await
     }
 
+    /// Does ahead of the first instance what it would wait for.
+    pub async fn warm_up(&self) {
+        if let Err(error) = self.machines.warm_up().await {
+            tracing::debug!("the first machine will have to wait: {error:#}");
+        }
+    }
+
     /// Tells the observer of every instance whose state changes.
     pub async fn watch(&self, observer: &Observer) {
         let mut glances = interval(GLANCE);

@@ -8,6 +8,10 @@ use types::{InstanceId, Version};
 use crate::storage::InstanceFiles;
 use crate::xml::Element;
 
+/// What the machines' processors are.
+pub const ARCHITECTURE: &str = "x86_64";
+/// The board they are on, in QEMU's words.
+pub const MACHINE: &str = "q35";
 /// The XML namespace of our element in a domain's metadata.
 pub const METADATA_URI: &str = "urn:rhyzome:domain:1";
 /// The prefix under which libvirt keeps it.
@@ -24,7 +28,7 @@ pub fn definition(instance: &Instance, files: &InstanceFiles, accelerator: Accel
         Accelerator::Kvm => "host-passthrough",
         Accelerator::Tcg => "maximum",
     };
-    let machine = Element::new("type").attribute("arch", "x86_64").attribute("machine", "q35").text("hvm");
+    let machine = Element::new("type").attribute("arch", ARCHITECTURE).attribute("machine", MACHINE).text("hvm");
     Element::new("domain")
         .attribute("type", kind)
         .child(Element::new("name").text(instance.id))

@@ -13,7 +13,7 @@ use virt::enumutil::Enum;
 use virt::error::{Error, ErrorNumber, ErrorNumberEnum};
 use virt::sys;
 
-use super::domain::{METADATA_PREFIX, METADATA_URI, metadata, read_metadata};
+use super::domain::{ARCHITECTURE, MACHINE, METADATA_PREFIX, METADATA_URI, metadata, read_metadata};
 use crate::libvirt::{Libvirt, LibvirtError};
 use crate::mark::Mark;
 
@@ -43,6 +43,15 @@ impl Machines {
     /// The machines of `libvirt`.
     pub fn of(libvirt: Libvirt) -> Self {
         Self { libvirt }
+    }
+
+    /// Lets libvirt ask QEMU what it can do, which takes seconds and else holds up the first machine.
+    pub async fn warm_up(&self) -> Result<(), LibvirtError> {
+        self.libvirt
+            .call("ask what QEMU can do", |connection| {
+                connection.domain_capabilities(None, Some(ARCHITECTURE), Some(MACHINE), None, 0).map(drop)
+            })
+            .await
     }
 
     /// All machines that have the name of an instance.
