@@ -1,7 +1,8 @@
 //! How machines are run: by KVM only where a guest was seen to run under it.
 //!
-//! A host may have /dev/kvm and yet hang or break every guest, as in some nested machines. So the smallest guest there
-//! is, a boot sector that prints one letter, is run under KVM with a short deadline, once in each start of the system.
+//! A host may have /dev/kvm and yet hang or break every guest, as in some nested machines. So a guest of one sector
+//! (`accelerator/probe.s`), which goes through all that a system's first steps go through and prints one letter, is run
+//! under KVM with a short deadline, once in each start of the system.
 
 use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
@@ -23,6 +24,8 @@ use crate::storage::{read_json, write_json};
 const DEADLINE: Duration = Duration::from_secs(5);
 /// Changes with every start of the system (random(4)).
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+/// The guest, and what it prints.
+const PROBE: &[u8; 512] = include_bytes!("accelerator/probe.bin");
 const LETTER: u8 = b'K';
 const DISK_SIZE: u64 = 1 << 20;
 
@@ -119,23 +122,8 @@ async fn guest_runs(accelerator: &str, dir: &Path) -> anyhow::Result<()> {
 
 /// A BIOS takes no disk that is smaller than one cylinder.
 fn write_disk(path: &Path) -> std::io::Result<()> {
-    fs::write(path, boot_sector())?;
+    fs::write(path, PROBE)?;
     OpenOptions::new().write(true).open(path)?.set_len(DISK_SIZE)
-}
-
-/// Prints [`LETTER`] on the first serial port and halts.
-fn boot_sector() -> [u8; 512] {
-    let code = [
-        0xba, 0xf8, 0x03, // mov dx, 0x3f8
-        0xb0, LETTER, // mov al, LETTER
-        0xee,   // out dx, al
-        0xf4,   // hlt
-        0xeb, 0xfd, // jmp to hlt
-    ];
-    let mut sector = [0; 512];
-    sector[..code.len()].copy_from_slice(&code);
-    sector[510..].copy_from_slice(&[0x55, 0xaa]);
-    sector
 }
 
 #[cfg(test)]
@@ -147,6 +135,21 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         guest_runs("tcg", dir.path()).await.unwrap();
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn the_probing_guest_is_what_its_source_says() {
+        let dir = tempfile::tempdir().unwrap();
+        let (object, binary) = (dir.path().join("probe.o"), dir.path().join("probe.bin"));
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/accelerator/probe.s");
+        let run = |program: &str, arguments: &[&Path]| {
+            let status = std::process::Command::new(program).args(arguments).status();
+            assert!(status.unwrap().success(), "{program} (Debian: binutils)");
+        };
+        run("as", &["--64".as_ref(), "-o".as_ref(), &object, &source]);
+        let options = ["-Ttext", "0x7c00", "--oformat", "binary", "-o"].map(Path::new);
+        run("ld", &[options.as_slice(), &[&binary, &object]].concat());
+        assert_eq!(fs::read(binary).unwrap(), PROBE);
     }
 
     #[tokio::test]
