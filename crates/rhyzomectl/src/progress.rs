@@ -1,0 +1,127 @@
+//! Following an operation to its end: a live line on a terminal, plain lines elsewhere.
+
+use std::io::IsTerminal;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use api::operation::StepState;
+use api::{Client, ClientError, Operation, OperationState};
+use indicatif::{ProgressBar, ProgressStyle};
+use types::OperationId;
+
+use crate::output::say;
+use crate::value::show_seconds;
+
+/// Time between two looks at an operation.
+const LOOK: Duration = Duration::from_millis(200);
+/// How often the live line moves.
+const TICK: Duration = Duration::from_millis(120);
+
+/// Follows an operation until it has ended or `patience` has run out; fails with its reason when it fails.
+pub async fn follow(client: &Client, id: OperationId, patience: Duration) -> anyhow::Result<Operation> {
+    let until = Instant::now() + patience;
+    let mut display = Display::start();
+    loop {
+        match client.operation(id).await {
+            Ok(operation) => {
+                display.show(&operation);
+                if operation.state.is_final() {
+                    display.end();
+                    return judge(operation);
+                }
+            }
+            // The operation goes on without us; a server that is started anew comes back.
+            Err(ClientError::Transport { source, .. }) if Instant::now() < until && !source.is_builder() => {
+                display.hint("the server does not answer; trying again");
+            }
+            Err(error) => return Err(error).with_context(|| format!("cannot follow operation {id}")),
+        }
+        if Instant::now() >= until {
+            display.end();
+            bail!(
+                "operation {id} has not ended within {}; it goes on (follow it with: rhyzomectl operation wait {id})",
+                show_seconds(patience.as_secs())
+            );
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+fn judge(operation: Operation) -> anyhow::Result<Operation> {
+    let reason = operation.reason.as_deref().unwrap_or("the server gives no reason");
+    match operation.state {
+        OperationState::Failed => bail!("{} failed: {reason}", operation.action),
+        OperationState::Cancelled => bail!("{} was given up: {reason}", operation.action),
+        OperationState::Pending | OperationState::Running | OperationState::Succeeded => Ok(operation),
+    }
+}
+
+/// What is shown of an operation, and what has been shown already.
+struct Display {
+    bar: Option<ProgressBar>,
+    told: Vec<String>,
+}
+
+impl Display {
+    fn start() -> Self {
+        let bar = std::io::stderr().is_terminal().then(|| {
+            let style = ProgressStyle::with_template("{spinner} {msg} ({elapsed})");
+            let bar = ProgressBar::new_spinner().with_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+            bar.enable_steady_tick(TICK);
+            bar
+        });
+        Self { bar, told: Vec::new() }
+    }
+
+    /// Shows what is new of the operation.
+    fn show(&mut self, operation: &Operation) {
+        for line in lines(operation) {
+            if !self.told.contains(&line) {
+                match &self.bar {
+                    Some(bar) => bar.suspend(|| say(&line)),
+                    None => say(&line),
+                }
+                self.told.push(line);
+            }
+        }
+        self.hint(&current(operation));
+    }
+
+    fn hint(&self, text: &str) {
+        if let Some(bar) = &self.bar {
+            bar.set_message(text.to_owned());
+        }
+    }
+
+    fn end(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// A line for each step that has ended, and for each reason to wait.
+fn lines(operation: &Operation) -> Vec<String> {
+    let line = |step: &api::operation::Step| {
+        let reason = step.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+        let word = match step.state {
+            StepState::Pending => return None,
+            StepState::Running if reason.is_empty() => return None,
+            StepState::Running => "waits",
+            StepState::Done => "done",
+            StepState::Failed => "failed",
+            StepState::Undone => "undone",
+        };
+        Some(format!("{}: {} {word}{reason}", operation.action, step.name))
+    };
+    operation.steps.iter().filter_map(line).collect()
+}
+
+/// What the operation is at.
+fn current(operation: &Operation) -> String {
+    let step = operation.steps.iter().find(|step| step.state == StepState::Running);
+    match step {
+        Some(step) => format!("{}: {}", operation.action, step.name),
+        None => format!("{}: {}", operation.action, operation.state.as_str()),
+    }
+}

@@ -1,0 +1,21 @@
+//! Agents and their targets.
+
+use api::Agent;
+
+use super::known;
+
+/// The head of a list of agents.
+pub const AGENT_COLUMNS: &[&str] = &["NAME", "KIND", "TARGET", "CONNECTED", "LAST SEEN", "PENDING", "SOFTWARE"];
+
+/// One agent in a list.
+pub fn agent_row(agent: &Agent) -> Vec<String> {
+    vec![
+        agent.name.clone(),
+        agent.kind.as_str().to_owned(),
+        agent.target.to_string(),
+        if agent.connected { "yes" } else { "no" }.to_owned(),
+        known(agent.last_seen_at.as_ref()),
+        agent.pending_jobs.to_string(),
+        known(agent.software.as_ref()),
+    ]
+}
