@@ -9,6 +9,7 @@ pub mod admission;
 pub mod claims;
 pub mod command;
 pub mod configuration;
+pub mod diary;
 pub mod effect;
 pub mod live_peers;
 pub mod mark;

@@ -9,11 +9,12 @@ use async_trait::async_trait;
 use jobs::{Batching, Context, EntryReport, Held, Job, Object, Observer, Outcome, Report, Target, observed};
 use tokio::sync::Mutex;
 use tokio::time::{MissedTickBehavior, interval};
-use types::{Epoch, Revision, Slot, Version};
+use types::Slot;
 use ubus::{Step, TransactionError};
 use uci::{Change, Config, Edit, SectionName};
 
 use crate::configuration::Configuration;
+use crate::diary::{DRIFTED, Diary, Sight};
 use crate::effect::Dump;
 use crate::live_peers::{Live, Wanted, show_peers, show_routes};
 use crate::mark::{self, Mark};
@@ -25,9 +26,6 @@ use crate::verification::Verification;
 
 /// How often the router is looked at between jobs.
 const WATCH: Duration = Duration::from_secs(30);
-
-/// What is told of a network whose sections are no more what they were made: a version below all others.
-const DRIFTED: Version = Version { epoch: Epoch(0), revision: Revision(0) };
 
 /// A router that networks are brought to.
 pub struct RouterTarget {
@@ -162,22 +160,19 @@ impl RouterTarget {
         Some(address.address.to_string())
     }
 
-    /// One look at the router between jobs; gives where peers reach the networks that are there.
-    async fn look(&self) -> anyhow::Result<BTreeMap<Object, Option<String>>> {
+    /// One look at the router between jobs: what it holds, where peers reach it, and its running peers set right.
+    async fn look(&self) -> anyhow::Result<Sight> {
         let _turn = self.turn.lock().await;
         let config = self.router.config().await?;
-        let mut seen = BTreeMap::new();
-        let endpoint_host = self.endpoint_host().await;
-        for held in held(&config) {
-            if held.version == DRIFTED {
-                tracing::warn!(object = %held.object, "somebody changed its sections on the router");
-            }
-            seen.insert(held.object, endpoint_host.clone());
-        }
+        let mut sight = Ok(Sight { held: held(&config), endpoint_host: self.endpoint_host().await });
         for mark in marks(&config) {
-            self.steer(mark.slot, &config).await.with_context(|| format!("the peers of {}", mark.id))?;
+            let steered = self.steer(mark.slot, &config).await.with_context(|| format!("the peers of {}", mark.id));
+            // The peers of one network are not to wait for those of another.
+            if let (Err(error), true) = (steered, sight.is_ok()) {
+                sight = Err(error);
+            }
         }
-        Ok(seen)
+        sight
     }
 }
 
@@ -225,28 +220,12 @@ impl Target for RouterTarget {
     async fn watch(&self, observer: Observer) {
         let mut ticks = interval(WATCH);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut told = BTreeMap::new();
-        let mut reachable = true;
+        let mut diary = Diary::default();
         loop {
             ticks.tick().await;
-            match self.look().await {
-                Ok(seen) => {
-                    if !reachable {
-                        tracing::info!("the router is in order again");
-                    }
-                    reachable = true;
-                    for (object, endpoint_host) in seen.iter().filter(|(object, host)| told.get(*object) != Some(*host))
-                    {
-                        observer.observe(*object, &observed::Network { endpoint_host: endpoint_host.clone() }).await;
-                    }
-                    told = seen;
-                }
-                Err(error) => {
-                    if reachable {
-                        tracing::warn!(error = format!("{error:#}"), "the router cannot be looked at");
-                    }
-                    reachable = false;
-                }
+            let changes = diary.enter(self.look().await);
+            for (object, endpoint_host) in changes {
+                observer.observe(object, &observed::Network { endpoint_host }).await;
             }
         }
     }

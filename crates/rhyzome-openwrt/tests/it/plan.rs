@@ -70,6 +70,7 @@ fn jobs_that_can_be_done_are_and_the_others_say_why_not() {
     let mut in_lan = network_json(3);
     in_lan["subnet"] = "192.168.0.0/16".into();
     in_lan["router_address"] = "192.168.3.1".into();
+    in_lan["dhcp"] = serde_json::Value::Null;
     let mut same_slot = network_json(4);
     same_slot["slot"] = 1.into();
     let mut same_port = network_json(5);

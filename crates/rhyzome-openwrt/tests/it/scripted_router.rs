@@ -36,6 +36,8 @@ pub struct State {
     pub unreachable: bool,
     /// Interfaces that do not come up.
     pub broken: BTreeSet<String>,
+    /// Instances of dnsmasq that do not start.
+    pub silent: BTreeSet<String>,
     /// How many applies came.
     pub applies: usize,
     /// The commands that changed something.
@@ -43,6 +45,8 @@ pub struct State {
     /// The allowed address of each peer, by device and key.
     pub peers: BTreeMap<String, BTreeMap<String, String>>,
     routes: BTreeSet<(String, String)>,
+    /// What dnsmasq was started with last, and how often it was.
+    dhcp: (String, u32),
     sessions: BTreeMap<String, Session>,
     pending: Option<(String, Config)>,
     logins: u32,
@@ -95,7 +99,7 @@ impl Ubus for ScriptedRouter {
             }
             ("uci", method) => state.uci(sid.reveal(), method, &args),
             ("network.interface", "dump") => Ok(Some(state.dump())),
-            ("service", "list") => Ok(Some(json!({}))),
+            ("service", "list") => Ok(Some(state.services())),
             ("file", "exec") => Ok(Some(state.exec(&args))),
             _ => Err(Status::MethodNotFound),
         };
@@ -174,8 +178,23 @@ impl State {
         Ok((method == "add").then(|| json!({"section": args["name"]})))
     }
 
-    /// What netifd does: interfaces come with their peers and go; the peers of one that stays it leaves alone.
+    fn services(&self) -> Value {
+        let (_, starts) = self.dhcp;
+        let instance = |section: &uci::Section| {
+            let name = section.name().to_string();
+            let running = !self.silent.contains(&name);
+            (name, if running { json!({"running": true, "pid": 100 + starts}) } else { json!({"running": false}) })
+        };
+        let instances = self.config.get("dhcp").unwrap().of_kind("dnsmasq").map(instance);
+        json!({"dnsmasq": {"instances": instances.collect::<Map<_, _>>()}})
+    }
+
+    /// What procd does: dnsmasq starts anew where its configuration changed. What netifd does: interfaces come with their peers and go; the peers of one that stays it leaves alone.
     fn follow(&mut self) {
+        let dhcp = self.config.get("dhcp").unwrap().to_string();
+        if self.dhcp.0 != dhcp {
+            self.dhcp = (dhcp, self.dhcp.1 + 1);
+        }
         let network = self.config.get("network").unwrap();
         let wireguard = |section: &&uci::Section| section.text("proto") == Some("wireguard");
         let names: BTreeSet<String> =

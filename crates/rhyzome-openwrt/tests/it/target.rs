@@ -172,6 +172,16 @@ async fn what_cannot_be_seen_working_is_taken_back() {
 }
 
 #[tokio::test]
+async fn a_name_server_that_does_not_start_has_the_network_taken_back() {
+    let bench = Bench::new();
+    bench.router.state().silent.insert("rz1".to_owned());
+    let reports = bench.apply(vec![wanted(1, &network_json(1), 1)]).await;
+    assert_eq!(reports[0].outcome, Outcome::Retrying);
+    assert!(reports[0].reason.as_deref().unwrap().contains("dnsmasq rz1 does not run"), "{reports:?}");
+    assert_eq!(bench.router.files(), INITIAL.map(|(_, text)| text.to_owned()));
+}
+
+#[tokio::test]
 async fn somebody_elses_pending_change_delays_ours() {
     let bench = Bench::new();
     bench.router.state().busy = true;
