@@ -5,6 +5,8 @@
 
 mod link;
 mod stream;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::collections::VecDeque;

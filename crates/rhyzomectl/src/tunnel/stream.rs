@@ -48,7 +48,7 @@ impl Stream {
 
     /// Whether it opens and the WireGuard server, last heard at `heard`, has been silent since.
     pub(super) fn is_unheard(&self, heard: Option<Instant>) -> bool {
-        self.state == StreamState::Opening && heard.is_none_or(|heard| heard < self.asked_for)
+        self.state == StreamState::Opening && heard.is_none_or(|heard| heard <= self.asked_for)
     }
 
     /// Follows what its socket has become; the WireGuard server was last heard at `heard`.
