@@ -8,7 +8,8 @@ use api::{Client, Peer, Reference};
 use types::{NetworkId, OperationId};
 
 use crate::device::Device;
-use crate::holder::launch::Passage;
+use crate::holder::Place;
+use crate::holder::launch::{Passage, dismiss};
 use crate::home::Home;
 use crate::output::say;
 use crate::tunnel::Entrance;
@@ -50,6 +51,11 @@ impl Access {
             }
         }
         bail!("peer {name} keeps being changed by something else")
+    }
+
+    /// Forgets the tunnel into a network that is gone.
+    pub async fn forget(&self, network: NetworkId) {
+        dismiss(&Place::of(network, &self.directory)).await;
     }
 
     /// Gives up the way into `network`, if there is one: the peer goes where that was its only way.

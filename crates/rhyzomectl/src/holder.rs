@@ -21,7 +21,7 @@ use anyhow::Context as _;
 use tokio::io::ReadBuf;
 use tokio::net::{UdpSocket, UnixListener};
 use tokio::time::Sleep;
-use types::WgPrivateKey;
+use types::{NetworkId, WgPrivateKey};
 
 use crate::tunnel::{Entrance, Tunnel};
 use client::Client;
@@ -70,9 +70,9 @@ pub struct Place {
 }
 
 impl Place {
-    /// The place for `name` in `directory`, which only its owner may enter.
-    pub fn new(directory: &Path, name: impl Into<String>) -> Self {
-        Self { directory: directory.to_owned(), name: name.into() }
+    /// The place for the tunnel into `network` in `directory`, which only its owner may enter.
+    pub fn of(network: NetworkId, directory: &Path) -> Self {
+        Self { directory: directory.to_owned(), name: network.to_string() }
     }
 
     /// What the holder is told.
@@ -111,6 +111,15 @@ impl Place {
         UnixListener::bind(&path).with_context(|| format!("cannot listen at {}", path.display()))
     }
 
+    /// Takes away all that belongs to the place of a holder that has left for good.
+    fn clean(&self) {
+        self.clear();
+        for file in [self.passage(), self.log(), self.directory.join(format!("{}.lock", self.name))] {
+            // What is not there need not go.
+            let _ = std::fs::remove_file(file);
+        }
+    }
+
     fn clear(&self) {
         // What cannot be removed shows when the next holder listens.
         let _ = std::fs::remove_file(self.socket());
@@ -138,7 +147,7 @@ impl Holder {
             for client in &mut self.clients {
                 moved |= client.serve(context, &mut self.tunnel, self.endpoint.failure(), now);
             }
-            if self.clients.iter().any(Client::is_outdated) {
+            if self.clients.iter().any(Client::is_dismissal) {
                 return Poll::Ready(Ok(()));
             }
             self.clients.retain(|client| !client.is_done());

@@ -221,7 +221,9 @@ async fn delete(session: &Session, networks: &[Which], deletion: &Deletion) -> a
             progress::follow(&session.client, operation, deletion.wait.timeout).await?;
         }
     }
-    resource::delete_now(session, networks, deletion.wait).await?;
+    for network in resource::delete_now(session, networks, deletion.wait).await? {
+        own.forget(network.id).await;
+    }
     Ok(())
 }
 

@@ -29,8 +29,8 @@ enum Phase {
     Open(Flow),
     /// Nothing more to do.
     Done,
-    /// Nothing more to do, and who asked knows another way into the network.
-    Outdated,
+    /// The holder is to leave.
+    Dismissal,
 }
 
 /// An open stream and which of its directions have ended.
@@ -44,7 +44,7 @@ struct Flow {
 pub(super) fn patience(clients: &[Client], now: Instant) -> Option<Duration> {
     let until = |client: &Client| match client.phase {
         Phase::Asking { until, .. } => Some(until.saturating_duration_since(now)),
-        Phase::Opening(_) | Phase::Open(_) | Phase::Done | Phase::Outdated => None,
+        Phase::Opening(_) | Phase::Open(_) | Phase::Done | Phase::Dismissal => None,
     };
     clients.iter().filter_map(until).min()
 }
@@ -58,8 +58,8 @@ impl Client {
         matches!(self.phase, Phase::Done)
     }
 
-    pub(super) fn is_outdated(&self) -> bool {
-        matches!(self.phase, Phase::Outdated)
+    pub(super) fn is_dismissal(&self) -> bool {
+        matches!(self.phase, Phase::Dismissal)
     }
 
     /// Moves what can move between the socket and the tunnel; says whether something did. `failure` is what the system
@@ -97,7 +97,7 @@ impl Client {
                 }
                 over || passed.is_ok_and(|moved| moved)
             }
-            Phase::Done | Phase::Outdated => false,
+            Phase::Done | Phase::Dismissal => false,
         }
     }
 
@@ -106,12 +106,16 @@ impl Client {
             Ok(request) => request,
             Err(error) => return self.refuse(&Reply::Malformed(error.to_string())),
         };
-        if !request.entrance.leads_like(tunnel.entrance()) {
-            self.refuse(&Reply::Outdated);
-            self.phase = Phase::Outdated;
+        let Request::Open { entrance, remote } = request else {
+            self.phase = Phase::Dismissal;
+            return;
+        };
+        if !entrance.leads_like(tunnel.entrance()) {
+            self.reply(&Reply::Outdated);
+            self.phase = Phase::Dismissal;
             return;
         }
-        match tunnel.open(request.remote, now) {
+        match tunnel.open(remote, now) {
             Ok(stream) => self.phase = Phase::Opening(stream),
             Err(why) => self.refuse(&Reply::of(why, failure)),
         }

@@ -22,6 +22,8 @@ use crate::tunnel::{Entrance, OPENING_PATIENCE};
 const STARTING: Duration = Duration::from_secs(10);
 /// Time between two looks at a holder that starts.
 const LOOK: Duration = Duration::from_millis(20);
+/// How long a holder may take to leave.
+const LEAVING: Duration = Duration::from_secs(2);
 /// How long a holder may take to answer: a stream's time to open and some more.
 const ANSWER: Duration = Duration::from_secs(OPENING_PATIENCE.as_secs() + 5);
 
@@ -88,7 +90,7 @@ fn detail(failure: Option<&str>) -> String {
 impl Passage {
     /// The passage through `entrance` whose holder has its socket in `directory`; written there for it.
     pub fn write(entrance: Entrance, key_file: PathBuf, directory: &Path) -> anyhow::Result<Self> {
-        let place = Place::new(directory, entrance.network.to_string());
+        let place = Place::of(entrance.network, directory);
         let written = Written { entrance, key_file };
         config::file::write_private(&place.passage(), &line(&written))?;
         Ok(Self { entrance: written.entrance, key_file: written.key_file, place })
@@ -99,7 +101,7 @@ impl Passage {
         let text = config::file::read(file)?;
         let written: Written = config::parse(&text, file)?;
         let directory = file.parent().unwrap_or(Path::new("."));
-        let place = Place::new(directory, written.entrance.network.to_string());
+        let place = Place::of(written.entrance.network, directory);
         Ok(Self { entrance: written.entrance, key_file: written.key_file, place })
     }
 
@@ -108,7 +110,7 @@ impl Passage {
         // A holder may be leaving, or know a way in that is no longer right: the one after it will do.
         for _ in 0..3 {
             let mut socket = self.reach().await?;
-            let request = line(&Request { entrance: self.entrance.clone(), remote });
+            let request = line(&Request::Open { entrance: self.entrance.clone(), remote });
             let reply = match timeout(ANSWER, ask(&mut socket, &request)).await {
                 Ok(Ok(reply)) => reply,
                 Ok(Err(error)) if is_gone(&error) => continue,
@@ -195,6 +197,18 @@ impl Passage {
             self.place.log().display()
         )
     }
+}
+
+/// Ends the holder at `place`, if there is one, and whatever it left behind: its network is gone.
+pub async fn dismiss(place: &Place) {
+    if let Ok(mut socket) = UnixStream::connect(place.socket()).await
+        && socket.write_all(&line(&Request::Leave)).await.is_ok()
+    {
+        let mut rest = Vec::new();
+        // One that does not leave in time will when nobody has used it for long enough.
+        let _ = timeout(LEAVING, socket.read_to_end(&mut rest)).await;
+    }
+    place.clean();
 }
 
 async fn ask(socket: &mut UnixStream, request: &[u8]) -> std::io::Result<Reply> {

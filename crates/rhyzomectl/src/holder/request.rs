@@ -9,14 +9,19 @@ use crate::tunnel::{Entrance, Unopened};
 /// The longest line.
 pub const LINE: usize = 4096;
 
-/// Asks for a stream.
+/// What is asked of a holder.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Request {
-    /// How the network is entered, to the knowledge of who asks; a holder that knows it otherwise leaves.
-    pub entrance: Entrance,
-    /// Where the stream leads.
-    pub remote: SocketAddrV4,
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Request {
+    /// A stream.
+    Open {
+        /// How the network is entered, to the knowledge of who asks; a holder that knows it otherwise leaves.
+        entrance: Entrance,
+        /// Where the stream leads.
+        remote: SocketAddrV4,
+    },
+    /// That it leaves at once. The end of the connection is the answer.
+    Leave,
 }
 
 /// What comes of a request.

@@ -232,6 +232,9 @@ async fn a_network_goes_although_ssh_has_been_in_it() {
     stage.user.done(&["instance", "delete", "hello", "--yes", "--wait"]).await;
     stage.user.done(&["network", "delete", "home", "--yes", "--wait"]).await;
     assert_eq!(stage.user.done(&["peer", "list", "-o", "json"]).await, "[]\n");
+    until("the holder ends", || stage.holders().is_empty().then_some(())).await;
+    assert_eq!(fs::read_dir(stage.user.path(".local/state/rhyzome/run")).unwrap().count(), 0);
+    assert_eq!(fs::read_dir(stage.user.path(".local/state/rhyzome/known-hosts")).unwrap().count(), 0);
 }
 
 fn only_passage(user: &User) -> std::path::PathBuf {
