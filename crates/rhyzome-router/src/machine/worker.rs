@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
@@ -114,23 +115,28 @@ impl Worker {
 
     /// Does what it is told until it is told to end.
     pub fn serve(&mut self, messages: &Receiver<Message>) {
+        let mut looked = Instant::now();
         loop {
             self.watch_links();
-            let mut stale = match messages.recv_timeout(ROUND) {
+            let mut is_stale = match messages.recv_timeout(ROUND) {
                 Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => return,
                 Ok(message) => self.take(message),
-                Err(RecvTimeoutError::Timeout) => self.look_after_programs(),
+                Err(RecvTimeoutError::Timeout) => false,
             };
-            while stale {
-                match messages.recv_timeout(GATHER) {
-                    Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => return,
-                    Ok(message) => drop(self.take(message)),
-                    Err(RecvTimeoutError::Timeout) => {
-                        self.converge();
-                        stale = false;
-                    }
-                }
+            if looked.elapsed() >= ROUND {
+                looked = Instant::now();
+                is_stale |= self.look_after_programs();
             }
+            if !is_stale {
+                continue;
+            }
+            let take = |message| {
+                self.take(message);
+            };
+            if gather(messages, take).is_break() {
+                return;
+            }
+            self.converge();
         }
     }
 
@@ -424,6 +430,22 @@ impl Worker {
     }
 }
 
+/// Takes messages for a moment, however many there are; breaks when there is one to stop.
+fn gather(messages: &Receiver<Message>, mut take: impl FnMut(Message)) -> ControlFlow<()> {
+    let deadline = Instant::now() + GATHER;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return ControlFlow::Continue(());
+        }
+        match messages.recv_timeout(left) {
+            Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => return ControlFlow::Break(()),
+            Ok(message) => take(message),
+            Err(RecvTimeoutError::Timeout) => return ControlFlow::Continue(()),
+        }
+    }
+}
+
 /// Writes a file, and the folder that it is in, unless it is so already.
 fn replace_if_other(path: &Path, text: &str) -> Result<(), config::FileError> {
     if fs::read_to_string(path).is_ok_and(|old| old == text) {
@@ -460,4 +482,23 @@ fn device(name: Option<&str>) -> Answer {
 fn failed(error: ToolError) -> Status {
     tracing::warn!(%error, "a tool failed");
     Status::Unknown
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    /// Clients that kept asking once kept the thread from following what had changed.
+    #[test]
+    fn those_who_keep_asking_do_not_keep_it_from_working() {
+        let (sender, messages) = mpsc::channel();
+        let asking = std::thread::spawn(move || while sender.send(Message::Links).is_ok() {});
+        let mut taken = 0;
+        assert!(gather(&messages, |_| taken += 1).is_continue());
+        assert!(taken > 0);
+        drop(messages);
+        asking.join().unwrap();
+    }
 }
