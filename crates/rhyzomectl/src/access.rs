@@ -58,12 +58,16 @@ impl Access {
         dismiss(&Place::of(network, &self.directory)).await;
     }
 
-    /// Gives up the way into `network`, if there is one: the peer goes where that was its only way.
-    pub async fn leave(&self, client: &Client, network: NetworkId) -> anyhow::Result<Option<OperationId>> {
-        let Some(peer) = self.device.find(client).await?.filter(|peer| enters(peer, network)) else {
+    /// Gives up the way into `network` unless another peer has one too: the peer goes where that was its only way.
+    pub async fn leave_if_alone(&self, client: &Client, network: NetworkId) -> anyhow::Result<Option<OperationId>> {
+        let peers: Vec<Peer> = client.list().await?;
+        let inside: Vec<Peer> = peers.into_iter().filter(|peer| enters(peer, network)).collect();
+        let [peer] = &inside[..] else { return Ok(None) };
+        if peer.name != self.device.name {
             return Ok(None);
-        };
-        let rest: Vec<_> = peer.spec.networks.into_iter().filter(|which| which.id() != Some(network)).collect();
+        }
+        let mut rest = peer.spec.networks.clone();
+        rest.retain(|which| which.id() != Some(network));
         if !rest.is_empty() {
             return self.device.set_networks(client, &rest).await.map(Some);
         }

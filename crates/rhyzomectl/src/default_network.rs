@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use api::{ClientError, Network, NetworkCreate, NetworkSpec, Reference};
-use types::{NetworkId, Tags};
+use types::{NetworkId, ResourceName, Tags};
 
 use crate::output::say;
 use crate::session::Session;
@@ -36,18 +36,26 @@ pub fn choose(session: &Session, network: Option<Reference<NetworkId>>) -> anyho
     Ok(())
 }
 
-/// The default network; where nothing was chosen, `default` is made unless it is there.
-pub async fn resolve(session: &Session) -> anyhow::Result<Reference<NetworkId>> {
+/// The default network: what was chosen, or else the one called `default`, if it is there.
+pub async fn existing(session: &Session) -> anyhow::Result<Option<Reference<NetworkId>>> {
     if let Some(network) = chosen(session)? {
+        return Ok(Some(network));
+    }
+    let which = Reference::Name(name()?);
+    match session.client.get::<Network>(&which).await {
+        Ok(_) => Ok(Some(which)),
+        Err(ClientError::Problem(problem)) if problem.status == 404 => Ok(None),
+        Err(error) => Err(error).context("network default"),
+    }
+}
+
+/// The default network; made where there is none.
+pub async fn existing_or_made(session: &Session) -> anyhow::Result<Reference<NetworkId>> {
+    if let Some(network) = existing(session).await? {
         return Ok(network);
     }
-    let name: types::ResourceName = NAME.parse().context("invariant: it is a name")?;
+    let name = name()?;
     let which = Reference::Name(name.clone());
-    match session.client.get::<Network>(&which).await {
-        Ok(_) => return Ok(which),
-        Err(ClientError::Problem(problem)) if problem.status == 404 => {}
-        Err(error) => return Err(error).context("network default"),
-    }
     let body = NetworkCreate { name, tags: Tags::new(), spec: NetworkSpec::default() };
     match session.client.create::<Network>(&body).await {
         Ok(accepted) => {
@@ -59,6 +67,10 @@ pub async fn resolve(session: &Session) -> anyhow::Result<Reference<NetworkId>> 
         Err(error) => return Err(error).context("network default"),
     }
     Ok(which)
+}
+
+fn name() -> anyhow::Result<ResourceName> {
+    NAME.parse().context("invariant: it is a name")
 }
 
 fn file(session: &Session) -> PathBuf {

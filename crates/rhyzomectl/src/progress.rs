@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use api::operation::StepState;
+use api::operation::{Step, StepState};
 use api::{Client, ClientError, Operation, OperationState};
 use indicatif::{ProgressBar, ProgressStyle};
 use types::OperationId;
@@ -14,6 +14,8 @@ use crate::value::show_seconds;
 
 /// Time between two looks at an operation.
 const LOOK: Duration = Duration::from_millis(200);
+/// A wait shorter than this is not worth a line.
+const SHORT: Duration = Duration::from_secs(3);
 /// How often the live line moves.
 const TICK: Duration = Duration::from_millis(120);
 
@@ -60,6 +62,7 @@ fn judge(operation: Operation) -> anyhow::Result<Operation> {
 struct Display {
     bar: Option<ProgressBar>,
     told: Vec<String>,
+    waits: Option<(String, Instant)>,
 }
 
 impl Display {
@@ -70,21 +73,34 @@ impl Display {
             bar.enable_steady_tick(TICK);
             bar
         });
-        Self { bar, told: Vec::new() }
+        Self { bar, told: Vec::new(), waits: None }
     }
 
     /// Shows what is new of the operation.
     fn show(&mut self, operation: &Operation) {
         for line in lines(operation) {
-            if !self.told.contains(&line) {
-                match &self.bar {
-                    Some(bar) => bar.suspend(|| say(&line)),
-                    None => say(&line),
-                }
-                self.told.push(line);
-            }
+            self.tell(line);
         }
         self.hint(&current(operation));
+        match waiting(operation) {
+            Some(line) => match &self.waits {
+                Some((known, since)) if *known == line && since.elapsed() >= SHORT => self.tell(line),
+                Some((known, _)) if *known == line => {}
+                _ => self.waits = Some((line, Instant::now())),
+            },
+            None => self.waits = None,
+        }
+    }
+
+    fn tell(&mut self, line: String) {
+        if self.told.contains(&line) {
+            return;
+        }
+        match &self.bar {
+            Some(bar) => bar.suspend(|| say(&line)),
+            None => say(&line),
+        }
+        self.told.push(line);
     }
 
     fn hint(&self, text: &str) {
@@ -100,21 +116,26 @@ impl Display {
     }
 }
 
-/// A line for each step that has ended, and for each reason to wait.
+/// A line for each step that has ended.
 fn lines(operation: &Operation) -> Vec<String> {
-    let line = |step: &api::operation::Step| {
-        let reason = step.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+    let line = |step: &Step| {
         let word = match step.state {
-            StepState::Pending => return None,
-            StepState::Running if reason.is_empty() => return None,
-            StepState::Running => "waits",
+            StepState::Pending | StepState::Running => return None,
             StepState::Done => "done",
             StepState::Failed => "failed",
             StepState::Undone => "undone",
         };
+        let reason = step.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
         Some(format!("{}: {} {word}{reason}", operation.action, step.name))
     };
     operation.steps.iter().filter_map(line).collect()
+}
+
+/// What the operation waits for.
+fn waiting(operation: &Operation) -> Option<String> {
+    let step = operation.steps.iter().find(|step| step.state == StepState::Running)?;
+    let reason = step.reason.as_ref()?;
+    Some(format!("{}: {}: {reason}", operation.action, step.name))
 }
 
 /// What the operation is at.

@@ -1,4 +1,4 @@
-//! How far a transfer is: a bar on a terminal, a line for every tenth elsewhere.
+//! How far a transfer is: a bar on a terminal, a line for every quarter elsewhere.
 
 use std::io::IsTerminal;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -37,8 +37,8 @@ impl Transfer {
         match &self.bar {
             Some(bar) => bar.set_position(after),
             None if self.length > 0 => {
-                let tenth = |done: u64| done * 10 / self.length;
-                if tenth(after) > tenth(before) {
+                let quarter = |done: u64| done * 4 / self.length;
+                if quarter(after) > quarter(before) {
                     say(&format!("{}: {}%", self.what, after * 100 / self.length));
                 }
             }

@@ -27,6 +27,11 @@ pub trait View: Kind {
     /// The cells below [`View::COLUMNS`].
     fn row(&self, names: &Names) -> Vec<String>;
 
+    /// What people want to know first of one.
+    fn highlights(&self, _names: &Names) -> Facts {
+        Facts::new()
+    }
+
     /// What is particular to the kind, for the facts of one.
     fn particulars(&self, names: &Names) -> Facts;
 
@@ -73,13 +78,20 @@ fn name<I: Copy + Ord + std::fmt::Display>(names: &BTreeMap<I, String>, which: &
     which.id().and_then(|id| names.get(&id).cloned()).unwrap_or_else(|| which.to_string())
 }
 
-/// All facts of one resource.
-pub fn facts<K: View>(resource: &K, names: &Names) -> Facts {
+/// The first facts of one resource.
+pub fn first_facts<K: View>(resource: &K, names: &Names) -> Facts {
     let mut facts = vec![
         ("name", resource.name().to_string()),
         ("id", resource.id().to_string()),
         ("state", resource.state().as_str().to_owned()),
     ];
+    facts.extend(resource.highlights(names));
+    facts
+}
+
+/// All facts of one resource.
+pub fn facts<K: View>(resource: &K, names: &Names) -> Facts {
+    let mut facts = first_facts(resource, names);
     facts.extend(resource.particulars(names));
     let tags: Vec<String> = resource.tags().iter().map(|(key, value)| format!("{key}={value}")).collect();
     facts.push(("tags", tags.join("\n")));
@@ -95,6 +107,13 @@ pub fn show_condition(condition: &Condition) -> String {
         Some(reason) => format!("{holds}{}: {reason}", condition.name),
         None => format!("{holds}{}", condition.name),
     }
+}
+
+/// A moment as people read it, to the second.
+fn moment(moment: api::Timestamp) -> String {
+    let text = moment.to_string();
+    let seconds = text.split(['.', 'Z']).next().unwrap_or_default();
+    format!("{}Z", seconds.replace('T', " "))
 }
 
 /// What is known, as text; nothing where it is not.

@@ -22,9 +22,6 @@ pub struct HoldNetwork {
 impl HoldNetwork {
     /// Holds it.
     pub async fn run(self) -> anyhow::Result<()> {
-        // The terminal of whoever started it may go; that is no reason to. It fails for a leader of a process group,
-        // which has left that terminal's foreground already.
-        let _ = nix::unistd::setsid();
         let passage = Passage::read(&self.passage)?;
         let key = WireguardKey::read(&passage.key_file)?;
         hold(passage.entrance, &key.private, &passage.place, self.idle.unwrap_or(IDLE)).await

@@ -180,7 +180,7 @@ impl Create {
         let ssh_keys = keys(session, &self.ssh_keys)?;
         let network = match self.network {
             Some(network) => network,
-            None => default_network::resolve(session).await?,
+            None => default_network::existing_or_made(session).await?,
         };
         let context = format!("instance {}", self.name);
         let spec = InstanceSpec {

@@ -2,7 +2,7 @@
 
 use anyhow::Context;
 use api::network::{Dhcp, Dns, Isolation};
-use api::{Network, NetworkCreate, NetworkSpec, Reference};
+use api::{Instance, Network, NetworkCreate, NetworkSpec, Reference};
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Map, Value, json};
 use types::{DomainName, HostAddr, Mtu, NetworkId, ParseError, ResourceName, Subnet};
@@ -209,7 +209,8 @@ impl Create {
     }
 }
 
-/// Deletes networks. The peer that `ssh` made for this machine would stand in the way, so it leaves them first.
+/// Deletes networks. The peer that `ssh` made for this machine does not stand in the way: where nothing else does, it
+/// leaves the network first.
 async fn delete(session: &Session, networks: &[Which], deletion: &Deletion) -> anyhow::Result<()> {
     let doomed = resource::doomed::<Network>(session, networks).await?;
     let deeds: Vec<String> = doomed.iter().map(|(_, deed)| deed.clone()).collect();
@@ -217,7 +218,10 @@ async fn delete(session: &Session, networks: &[Which], deletion: &Deletion) -> a
     let own = Access::of(&session.home)?;
     let networks: Vec<Network> = doomed.into_iter().map(|(network, _)| network).collect();
     for network in &networks {
-        if let Some(operation) = own.leave(&session.client, network.id).await? {
+        if has_instances(session, network.id).await? {
+            continue;
+        }
+        if let Some(operation) = own.leave_if_alone(&session.client, network.id).await? {
             progress::follow(&session.client, operation, deletion.wait.timeout).await?;
         }
     }
@@ -225,6 +229,11 @@ async fn delete(session: &Session, networks: &[Which], deletion: &Deletion) -> a
         own.forget(network.id).await;
     }
     Ok(())
+}
+
+async fn has_instances(session: &Session, network: NetworkId) -> anyhow::Result<bool> {
+    let instances: Vec<Instance> = session.client.list().await?;
+    Ok(instances.iter().any(|instance| instance.spec.network.id() == Some(network)))
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use crate::output::say;
 use crate::progress;
 use crate::session::Session;
 use crate::value::{Tag, duration};
-use crate::view::{Names, View, facts};
+use crate::view::{Names, View, facts, first_facts};
 
 /// Whether to wait for the end of an operation.
 #[derive(Args, Clone, Copy, Debug)]
@@ -131,7 +131,7 @@ pub async fn accepted_now<K: View>(session: &Session, accepted: Accepted<K>, wai
 async fn print<K: View>(session: &Session, accepted: &Accepted<K>) -> anyhow::Result<()> {
     let names = Names::needed_by::<K>(&session.client).await;
     session.format.one(accepted, || {
-        let mut facts = facts(&accepted.resource, &names);
+        let mut facts = first_facts(&accepted.resource, &names);
         facts.push(("operation", accepted.operation.to_string()));
         facts
     })

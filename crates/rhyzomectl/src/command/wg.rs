@@ -12,6 +12,7 @@ use types::{NetworkId, ResourceName, SecretText};
 use super::resource::find;
 use crate::default_network;
 use crate::device::Device;
+use crate::failure::WrongUsage;
 use crate::key::WireguardKey;
 use crate::output::{print, say};
 use crate::session::Session;
@@ -80,7 +81,9 @@ impl Which {
         let change = match device.find(&session.client).await? {
             None => {
                 let networks = match networks.is_empty() {
-                    true => vec![default_network::resolve(session).await?],
+                    true => vec![default_network::existing(session).await?.ok_or_else(|| {
+                        WrongUsage("there is no default network: name one with --network".to_owned())
+                    })?],
                     false => networks,
                 };
                 say(&format!("registering peer {}", device.name));

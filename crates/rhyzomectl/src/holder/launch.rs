@@ -180,6 +180,7 @@ impl Passage {
             .stdout(Stdio::null())
             .stderr(log)
             .current_dir("/")
+            // A group of its own is not interrupted with the terminal's, and is not hung up with it.
             .process_group(0)
             .spawn()
             .context("cannot start the holder of the tunnel")

@@ -2,7 +2,7 @@
 
 use api::Agent;
 
-use super::known;
+use super::{known, moment};
 
 /// The head of a list of agents.
 pub const AGENT_COLUMNS: &[&str] = &["NAME", "KIND", "TARGET", "CONNECTED", "LAST SEEN", "PENDING", "SOFTWARE"];
@@ -14,7 +14,7 @@ pub fn agent_row(agent: &Agent) -> Vec<String> {
         agent.kind.as_str().to_owned(),
         agent.target.to_string(),
         if agent.connected { "yes" } else { "no" }.to_owned(),
-        known(agent.last_seen_at.as_ref()),
+        agent.last_seen_at.map(moment).unwrap_or_default(),
         agent.pending_jobs.to_string(),
         known(agent.software.as_ref()),
     ]

@@ -28,11 +28,13 @@ impl View for Instance {
         ]
     }
 
+    fn highlights(&self, names: &Names) -> Facts {
+        vec![("address", known(self.status.address.as_ref())), ("network", names.network(&self.spec.network))]
+    }
+
     fn particulars(&self, names: &Names) -> Facts {
         let keys: Vec<String> = self.spec.ssh_keys.iter().map(ToString::to_string).collect();
         vec![
-            ("address", known(self.status.address.as_ref())),
-            ("network", names.network(&self.spec.network)),
             ("image", names.image(&self.spec.image)),
             ("power", power(self)),
             ("cpus", self.spec.vcpus.to_string()),

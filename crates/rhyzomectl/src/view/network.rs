@@ -22,12 +22,15 @@ impl View for Network {
         ]
     }
 
+    fn highlights(&self, _names: &Names) -> Facts {
+        vec![("subnet", known(self.spec.subnet.as_ref()))]
+    }
+
     fn particulars(&self, _names: &Names) -> Facts {
         let dhcp = &self.spec.dhcp;
         let range = dhcp.range.map_or_else(|| "on".to_owned(), |range| format!("{}-{}", range.start, range.end));
         let servers: Vec<String> = self.spec.dns.servers.iter().map(ToString::to_string).collect();
         vec![
-            ("subnet", known(self.spec.subnet.as_ref())),
             ("router address", known(self.spec.router_address.as_ref())),
             ("mtu", self.spec.mtu.to_string()),
             ("isolation", isolation(self.spec.isolation).to_owned()),

@@ -3,7 +3,7 @@
 use api::Operation;
 use api::operation::{Step, StepState};
 
-use super::known;
+use super::{known, moment};
 use crate::output::Facts;
 
 /// The head of a list of operations.
@@ -18,7 +18,7 @@ pub fn operation_row(operation: &Operation) -> Vec<String> {
         operation.resource.to_string(),
         operation.state.as_str().to_owned(),
         format!("{done}/{}", operation.steps.len()),
-        operation.created_at.to_string(),
+        moment(operation.created_at),
         known(operation.reason.as_ref()),
     ]
 }
@@ -33,8 +33,8 @@ pub fn operation_facts(operation: &Operation) -> Facts {
         ("state", operation.state.as_str().to_owned()),
         ("reason", known(operation.reason.as_ref())),
         ("steps", steps.join("\n")),
-        ("created", operation.created_at.to_string()),
-        ("finished", known(operation.finished_at.as_ref())),
+        ("created", moment(operation.created_at)),
+        ("finished", operation.finished_at.map(moment).unwrap_or_default()),
     ]
 }
 

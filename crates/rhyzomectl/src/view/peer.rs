@@ -21,17 +21,17 @@ impl View for Peer {
         ]
     }
 
+    fn highlights(&self, _names: &Names) -> Facts {
+        vec![("address", known(self.status.address.as_ref()))]
+    }
+
     fn particulars(&self, _names: &Names) -> Facts {
         let network = |network: &api::peer::PeerNetwork| match &network.endpoint {
             Some(endpoint) => format!("{} ({}) at {endpoint}", network.name, network.subnet),
             None => format!("{} ({})", network.name, network.subnet),
         };
         let networks: Vec<String> = self.status.networks.iter().map(network).collect();
-        vec![
-            ("address", known(self.status.address.as_ref())),
-            ("networks", networks.join("\n")),
-            ("public key", self.spec.public_key.to_string()),
-        ]
+        vec![("networks", networks.join("\n")), ("public key", self.spec.public_key.to_string())]
     }
 
     fn loss(&self) -> String {
