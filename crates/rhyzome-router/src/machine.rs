@@ -1,11 +1,12 @@
 //! The machine beneath the router: one thread inside the namespace that brings about what the configs say and runs
 //! what must run there, and the questions that need no namespace.
 
+pub mod name_server;
 pub mod worker;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -154,6 +155,18 @@ impl Drop for NamespaceMachine {
             tracing::error!("the thread inside the namespace panicked");
         }
     }
+}
+
+/// Writes a file, and the folder that it is in, unless it is so already.
+fn replace_if_other(path: &Path, text: &str) -> Result<(), config::FileError> {
+    if fs::read_to_string(path).is_ok_and(|old| old == text) {
+        return Ok(());
+    }
+    if let Some(folder) = path.parent() {
+        // If this fails, so does the writing, with a better message.
+        let _ = fs::create_dir_all(folder);
+    }
+    config::file::write_private(path, text.as_bytes())
 }
 
 /// The descriptions of WireGuard peers, by public key.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Stdio;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,18 +12,19 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use super::{Surroundings, device_json, peer_descriptions};
+use super::name_server::NameServers;
+use super::{Surroundings, device_json, peer_descriptions, replace_if_other};
 use crate::command;
 use crate::configs::Configs;
-use crate::dnsmasq::{self, Instance, Places, Served, UPSTREAM};
+use crate::dnsmasq::{self, Places, Served, UPSTREAM};
 use crate::firewall;
 use crate::firewall::policy::{Network, Policy};
-use crate::json::{Json, Members, object};
+use crate::json::{Json, Members};
 use crate::network::observed::{Observed, observe};
 use crate::network::plan::{Interface, Plan, Proto, Trouble, WireGuard};
 use crate::network::reconcile::{self, Scope};
 use crate::network::status::Status as Interfaces;
-use crate::process::{Advice, Process, Respawn};
+use crate::process::Process;
 use crate::question::{Question, Target};
 use crate::status::{Answer, DONE, Status};
 use crate::tool::{self, ToolError};
@@ -61,28 +62,10 @@ pub struct Worker {
     /// interface itself changes, as in OpenWrt.
     set_up: BTreeMap<String, Interface>,
     switched: BTreeMap<String, Target>,
-    servers: BTreeMap<String, Server>,
+    servers: NameServers,
     /// The last ruleset that was tried, whether nft took it or not.
     ruleset: String,
     monitor: Option<Process>,
-}
-
-/// A dnsmasq and what it was configured with.
-struct Server {
-    instance: Instance,
-    process: Option<Process>,
-    respawn: Respawn,
-    /// The file that dnsmasq writes once it serves.
-    pid_file: PathBuf,
-}
-
-impl Server {
-    /// The process id of one that serves: dnsmasq looks at its configuration first, and ends if that is wrong.
-    fn pid(&mut self) -> Option<u32> {
-        let process = self.process.as_mut()?;
-        let written = fs::read_to_string(&self.pid_file).ok()?;
-        (process.is_running() && written.trim().parse() == Ok(process.id())).then(|| process.id())
-    }
 }
 
 impl Worker {
@@ -100,6 +83,7 @@ impl Worker {
         }
         Worker {
             configs: Configs::new(surroundings.root.config.clone()),
+            servers: NameServers::new(&surroundings.run),
             surroundings,
             shared,
             started,
@@ -107,7 +91,6 @@ impl Worker {
             tunnels: Tunnels::default(),
             set_up: BTreeMap::new(),
             switched: BTreeMap::new(),
-            servers: BTreeMap::new(),
             ruleset: String::new(),
             monitor: None,
         }
@@ -178,15 +161,7 @@ impl Worker {
         if name.is_some_and(|name| name != "dnsmasq") {
             return Members::new();
         }
-        let instances = self.servers.iter_mut().map(|(name, server)| {
-            let state = match server.pid() {
-                Some(pid) => object([("running", true.into()), ("pid", pid.into())]),
-                None => object([("running", false.into())]),
-            };
-            (name.clone(), state)
-        });
-        let instances = Json::Object(instances.collect());
-        vec![("dnsmasq".to_owned(), object([("instances", instances)]))]
+        self.servers.describe()
     }
 
     fn switch(&mut self, interface: String, to: Target) -> Answer {
@@ -336,67 +311,14 @@ impl Worker {
             let addresses = interface.addressing.as_ref().ok()?.addresses.clone();
             Some((name.clone(), Served { device: interface.l3_device(name)?.to_owned(), addresses }))
         });
-        let places = Places { hosts: self.run("hosts"), root: self.surroundings.root.clone() };
+        let places = Places { hosts: self.servers.hosts().to_owned(), root: self.surroundings.root.clone() };
         let wanted = dnsmasq::instances(&self.configs.load_or_empty("dhcp"), &served.collect(), &places);
-        let is_wanted = |server: &Server| wanted.contains(&server.instance);
-        // All that end, end before any starts: one may take over the address of another.
-        self.servers.retain(|_, server| is_wanted(server));
-        for instance in wanted {
-            if self.servers.contains_key(&instance.name) {
-                continue;
-            }
-            let process = self.start_server(&instance);
-            let pid_file = self.run("dnsmasq").join(&instance.name).with_extension("pid");
-            let server = Server { instance, process, respawn: Respawn::new(Instant::now()), pid_file };
-            self.servers.insert(server.instance.name.clone(), server);
-        }
-    }
-
-    fn start_server(&self, instance: &Instance) -> Option<Process> {
-        let config = self.run("dnsmasq").join(&instance.name).with_extension("conf");
-        let pid = config.with_extension("pid");
-        let written = replace_if_other(&config, &instance.config)
-            .and_then(|()| replace_if_other(&self.run("hosts").join(&instance.name), &instance.hosts));
-        if let Err(error) = written {
-            tracing::error!(instance = instance.name, %error, "cannot write the files of dnsmasq");
-            return None;
-        }
-        let arguments = [
-            "--keep-in-foreground".to_owned(),
-            // As another user it would outlive the router: a change of user takes away what kills it.
-            "--user=root".to_owned(),
-            "--group=root".to_owned(),
-            "--log-facility=-".to_owned(),
-            format!("--conf-file={}", config.display()),
-            format!("--pid-file={}", pid.display()),
-        ];
-        match Process::start("dnsmasq", &arguments, Stdio::null()) {
-            Ok(process) => Some(process),
-            Err(error) => {
-                tracing::error!(%error, "cannot run dnsmasq");
-                None
-            }
-        }
+        self.servers.follow(wanted);
     }
 
     /// Starts again what has ended; whether there is something to bring about.
     fn look_after_programs(&mut self) -> bool {
-        let now = Instant::now();
-        let mut ended = Vec::new();
-        for (name, server) in &mut self.servers {
-            let runs = server.process.as_mut().is_some_and(Process::is_running);
-            if !runs && server.respawn.advise(now) == Advice::Start {
-                ended.push(name.clone());
-            }
-        }
-        for name in ended {
-            tracing::warn!(instance = name, "dnsmasq has ended and is started again");
-            let Some(instance) = self.servers.get(&name).map(|server| server.instance.clone()) else { continue };
-            let process = self.start_server(&instance);
-            if let Some(server) = self.servers.get_mut(&name) {
-                server.process = process;
-            }
-        }
+        self.servers.look_after();
         let set_up: Vec<String> = self.set_up.keys().cloned().collect();
         set_up.iter().any(|name| !self.tunnels.is_running(name))
     }
@@ -424,10 +346,6 @@ impl Worker {
         // What happened before somebody listened.
         let _ = self.messages.send(Message::Links);
     }
-
-    fn run(&self, name: &str) -> PathBuf {
-        self.surroundings.run.join(name)
-    }
 }
 
 /// Takes messages for a moment, however many there are; breaks when there is one to stop.
@@ -444,18 +362,6 @@ fn gather(messages: &Receiver<Message>, mut take: impl FnMut(Message)) -> Contro
             Err(RecvTimeoutError::Timeout) => return ControlFlow::Continue(()),
         }
     }
-}
-
-/// Writes a file, and the folder that it is in, unless it is so already.
-fn replace_if_other(path: &Path, text: &str) -> Result<(), config::FileError> {
-    if fs::read_to_string(path).is_ok_and(|old| old == text) {
-        return Ok(());
-    }
-    if let Some(folder) = path.parent() {
-        // If this fails, so does the writing, with a better message.
-        let _ = fs::create_dir_all(folder);
-    }
-    config::file::write_private(path, text.as_bytes())
 }
 
 fn switch_off_ipv6(device: &str) {
