@@ -282,6 +282,29 @@ fn killed_and_started_again_it_does_what_it_did() {
 }
 
 #[test]
+fn killed_while_it_comes_up_it_comes_up_the_next_time() {
+    let mut program = Program::start();
+    {
+        let session = program.login();
+        add_network(&session, 1);
+        session.apply(&["rz1", "rz1wg"]);
+    }
+    program.signal(Signal::SIGTERM);
+    for milliseconds in [1, 10, 30, 60, 100, 150, 200, 300] {
+        program.spawn();
+        // Not to wait for something, but to be somewhere in the middle.
+        std::thread::sleep(std::time::Duration::from_millis(milliseconds));
+        program.signal(Signal::SIGKILL);
+    }
+    program.run();
+    let one = program.host("rzs1");
+    assert_eq!(join(&one, "02:00:00:00:01:01"), "10.20.1.150");
+    assert!(pings(&one, OUTSIDE));
+    let daemons: Vec<String> = program.processes().into_iter().filter(|name| name != "ip").collect();
+    assert_eq!(daemons, ["dnsmasq", "wireguard-go"], "and what was left of earlier ones is gone");
+}
+
+#[test]
 fn nothing_is_left_on_the_machine() {
     let mut program = Program::start();
     let forwarding = |program: &Program| {

@@ -80,16 +80,21 @@ impl Program {
     /// Starts it and waits until it answers.
     pub fn run(&mut self) {
         let _ = fs::remove_file(self.data().join("address"));
-        let log = fs::File::options().create(true).append(true).open(self.dir.path().join("log")).unwrap();
-        let mut command = self.command("serve");
-        command.stdin(Stdio::null()).stderr(log);
-        self.child = Some(command.spawn().unwrap());
+        self.spawn();
         let address = self.data().join("address");
         eventually("the router is up", || {
             let ended = self.child.as_mut().unwrap().try_wait().unwrap();
             assert!(ended.is_none(), "the router ended: {}", self.log());
             address.exists()
         });
+    }
+
+    /// Starts it and does not wait.
+    pub fn spawn(&mut self) {
+        let log = fs::File::options().create(true).append(true).open(self.dir.path().join("log")).unwrap();
+        let mut command = self.command("serve");
+        command.stdin(Stdio::null()).stderr(log);
+        self.child = Some(command.spawn().unwrap());
     }
 
     fn command(&self, verb: &str) -> Command {
