@@ -47,12 +47,3 @@ login_keys() {
         [ -e "$key" ] && printf -- '--ssh-key %s ' "$key"
     done
 }
-
-# Ends the processes that hold tunnels for `rhyzomectl ssh`.
-end_holders() {
-    local pid
-    for pid in $(pgrep -x rhyzomectl); do
-        [ "$(readlink "/proc/$pid/exe")" = "$bin/rhyzomectl" ] && kill "$pid"
-    done
-    return 0
-}

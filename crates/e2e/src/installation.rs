@@ -10,6 +10,9 @@ use serde_json::Value;
 
 /// How long anything may take that is waited for.
 const PATIENCE: Duration = Duration::from_secs(90);
+/// How long one command may take.
+const DEADLINE_SECONDS: &str = "100";
+const SETTINGS: &str = "settings.json";
 const LOOK: Duration = Duration::from_millis(100);
 
 /// The directory of the programs under test: the nearest one around the test binary that has them.
@@ -64,7 +67,9 @@ impl Default for Installation {
 impl Installation {
     /// One that is not up yet.
     pub fn new() -> Self {
-        Self { data: tempfile::Builder::new().prefix("rhyzome-e2e-").tempdir_in("/tmp").unwrap() }
+        let data = tempfile::Builder::new().prefix("rhyzome-e2e-").tempdir_in("/tmp").unwrap();
+        fs::write(data.path().join(SETTINGS), r#"{ "accelerator": "tcg" }"#).unwrap();
+        Self { data }
     }
 
     /// Where its data lies.
@@ -72,9 +77,15 @@ impl Installation {
         self.data.path()
     }
 
+    /// What `rhyzome up` is told: not to use KVM, which may be there and yet not work.
+    pub fn settings(&self) -> PathBuf {
+        self.data().join(SETTINGS)
+    }
+
     /// Runs one of the programs, with the home directory of a person who never used them.
     fn command(&self, program: &str) -> Command {
-        let mut command = Command::new(programs_dir().join(program));
+        let mut command = Command::new("timeout");
+        command.arg(DEADLINE_SECONDS).arg(programs_dir().join(program));
         command.stdin(Stdio::null()).env("HOME", self.data().join("home")).env_remove("XDG_RUNTIME_DIR");
         command
     }
@@ -85,7 +96,7 @@ impl Installation {
 
     /// `rhyzome up --background`.
     pub fn try_up(&self) -> Answer {
-        self.rhyzome(&["up", "--background"])
+        self.rhyzome(&["up", "--background", "--config", self.settings().to_str().unwrap()])
     }
 
     /// The same, which must work.

@@ -1,6 +1,5 @@
 //! A machine of the test's own: network, processes, mounts and /run are apart from the real one's, and vanish with it.
 
-use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
 /// Set for the process that runs inside.
@@ -22,7 +21,6 @@ pub fn on_own_machine(test: &str, body: impl FnOnce()) {
         .args(["--exact", test, "--nocapture", "--test-threads", "1"])
         .env(INSIDE, "1")
         .stdin(Stdio::null())
-        .process_group(0)
         .status()
         .expect("unshare of util-linux must be there");
     assert!(status.success(), "inside: {status}");
@@ -47,6 +45,18 @@ pub fn run(program: &str, arguments: &[&str]) -> String {
         output.status
     );
     said.into_owned()
+}
+
+/// Fails with what came and what went, if the machine is not as it was at the earlier [`inventory`].
+pub fn assert_as_before(before: &str) {
+    let after = inventory();
+    let only_in = |these: &str, those: &str| -> Vec<String> {
+        these.lines().filter(|line| !those.lines().any(|other| other == *line)).map(str::to_owned).collect()
+    };
+    let (came, mut went) = (only_in(&after, before), only_in(before, &after));
+    // Mounts of the real machine that this one began with may go there at any time.
+    went.retain(|line| !line.starts_with("mount "));
+    assert!(came.is_empty() && went.is_empty(), "the machine is not as before; came: {came:#?}, went: {went:#?}");
 }
 
 /// Everything on the machine that `rhyzome down` has to put back, one thing a line.

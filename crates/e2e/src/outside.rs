@@ -16,6 +16,11 @@ pub const PUBLIC: &str = "11.22.33.1";
 /// A server with a private address behind the machine: somebody's printer, a management network.
 pub const PRIVATE: &str = "192.168.77.1";
 
+/// A shell command that asks the server at `address` and prints its answer. It ends well also where there is none.
+pub fn question(address: &str) -> String {
+    format!("printf 'GET / HTTP/1.0\\r\\n\\r\\n' | nc -w 5 {address} 80; true")
+}
+
 /// Builds it, and serves as long as the test runs.
 pub fn build() {
     run("ip", &["netns", "add", "outside"]);

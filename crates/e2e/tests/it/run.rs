@@ -39,7 +39,7 @@ fn run_shows_a_guest_and_a_second_run_changes_nothing() {
 
         let down = run(&installation, &["down"]);
         assert!(down.worked, "{}", down.all);
-        assert_eq!(machine::inventory(), before);
+        machine::assert_as_before(&before);
         assert!(links().is_empty());
         assert!(installation.data().join("up.lock").exists(), "the data stays");
         assert!(run(&installation, &["down", "--purge"]).worked);
@@ -59,7 +59,7 @@ fn a_run_that_fails_names_stage_and_log_and_leaves_nothing() {
         let log = installation.data().join("logs/rhyzome-up.log");
         let said = format!("failed while trying to start everything (the log: {})", log.display());
         assert!(answer.all.contains(&said), "{}", answer.all);
-        assert_eq!(machine::inventory(), before);
+        machine::assert_as_before(&before);
         assert!(links().is_empty());
     });
 }
@@ -78,6 +78,7 @@ fn run(installation: &Installation, arguments: &[&str]) -> Answer {
         .stdin(Stdio::null())
         .env("RHYZOME_PROGRAMS", programs_dir())
         .env("RHYZOME_DATA", installation.data())
+        .env("RHYZOME_SETTINGS", installation.settings())
         .env("HOME", installation.data().join("home"))
         .env_remove("XDG_RUNTIME_DIR")
         .output();

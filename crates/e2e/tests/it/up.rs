@@ -21,9 +21,9 @@ fn a_second_up_and_a_second_down_change_nothing() {
         assert!(again.worked && again.all.contains("up already"), "{}", again.all);
         assert_eq!(installation.processes(), processes);
         installation.down();
-        assert_eq!(machine::inventory(), before);
+        machine::assert_as_before(&before);
         installation.down();
-        assert_eq!(machine::inventory(), before);
+        machine::assert_as_before(&before);
     });
 }
 
@@ -41,7 +41,7 @@ fn down_takes_away_what_a_killed_up_left() {
         }
         assert_ne!(machine::inventory(), before, "the dead leave something behind, or this test is worth nothing");
         installation.down();
-        assert_eq!(machine::inventory(), before);
+        machine::assert_as_before(&before);
     });
 }
 
@@ -54,8 +54,12 @@ fn an_up_that_fails_says_why_and_leaves_nothing() {
         let installation = Installation::new();
         let answer = installation.try_up();
         assert!(!answer.worked);
-        assert!(answer.all.contains("rhyzome does not come up") && answer.all.contains("rhyzome.log"), "{}", answer.all);
+        assert!(
+            answer.all.contains("rhyzome does not come up") && answer.all.contains("rhyzome.log"),
+            "{}",
+            answer.all
+        );
         assert!(answer.all.contains("127.0.0.1:7443"), "the reason is quoted from the log: {}", answer.all);
-        assert_eq!(machine::inventory(), before);
+        machine::assert_as_before(&before);
     });
 }

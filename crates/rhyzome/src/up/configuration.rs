@@ -85,6 +85,7 @@ pub fn libvirt(layout: &Layout, settings: &Settings, libvirt: &Libvirt) -> Value
         "libvirt_uri": uri,
         "storage_dir": layout.folder("storage"),
         "router_netns": settings.router.namespace,
+        "accelerator": settings.accelerator,
     })
 }
 

@@ -118,6 +118,11 @@ fn processes(layout: &Layout, state: &State) -> Result<Vec<Leftover>> {
     let mut found: Vec<(String, Process)> = state.alive().map(|(name, process)| (name.to_owned(), process)).collect();
     let own = Process::own()?;
     let mut more = process::find(&PROGRAMS, layout.data());
+    // What a libvirtd of ours started to find out what QEMU can do: nothing in its arguments tells whose it is.
+    more.extend(process::find_under(&layout.folder("libvirt").join("lib"), "/var/lib/libvirt"));
+    // The tunnels of `rhyzomectl ssh`, whose other ends are gone. Whoever wants one starts it again.
+    let rhyzomectl = std::env::current_exe()?.with_file_name("rhyzomectl");
+    more.extend(process::find_verb(&rhyzomectl, "hold-network"));
     if machine::has_namespace(&state.settings.router.namespace) {
         let inside = machine::processes_in(&state.settings.router.namespace)?;
         more.extend(inside.into_iter().filter_map(|pid| Process::of(pid).ok()));

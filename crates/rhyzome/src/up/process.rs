@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -80,6 +81,27 @@ impl Process {
 /// `rhyzome down` apart.
 pub fn find(programs: &[&str], folder: &Path) -> Vec<Process> {
     numbers().into_iter().filter(|pid| runs(*pid, programs, folder)).filter_map(|pid| Process::of(pid).ok()).collect()
+}
+
+/// Processes that run `executable` with that verb.
+pub fn find_verb(executable: &Path, verb: &str) -> Vec<Process> {
+    let runs = |pid: &i32| {
+        let Ok(exe) = std::fs::read_link(format!("/proc/{pid}/exe")) else { return false };
+        let Ok(line) = std::fs::read(format!("/proc/{pid}/cmdline")) else { return false };
+        // The kernel says so of a program whose file was replaced since (proc(5)).
+        let exe = exe.to_string_lossy();
+        let exe = exe.strip_suffix(" (deleted)").unwrap_or(&exe);
+        Path::new(exe) == executable && line.split(|byte| *byte == 0).nth(1) == Some(verb.as_bytes())
+    };
+    numbers().into_iter().filter(runs).filter_map(|pid| Process::of(pid).ok()).collect()
+}
+
+/// Processes with mounts of their own in which `folder` lies over `path`.
+pub fn find_under(folder: &Path, path: &str) -> Vec<Process> {
+    let identity = |path: &Path| std::fs::metadata(path).ok().map(|found| (found.dev(), found.ino()));
+    let Some(wanted) = identity(folder) else { return Vec::new() };
+    let sees = |pid: &i32| identity(Path::new(&format!("/proc/{pid}/root{path}"))) == Some(wanted);
+    numbers().into_iter().filter(sees).filter_map(|pid| Process::of(pid).ok()).collect()
 }
 
 /// Which boot of the machine this is.

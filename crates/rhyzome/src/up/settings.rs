@@ -19,6 +19,21 @@ pub struct Settings {
     pub wireguard_first_port: Port,
     /// The embedded router.
     pub router: Router,
+    /// How instances are run.
+    pub accelerator: Accelerator,
+}
+
+/// How instances are run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Accelerator {
+    /// By KVM where a guest was seen to run under it, by translation elsewhere.
+    #[default]
+    Auto,
+    /// By KVM.
+    Kvm,
+    /// By translation, which runs everywhere.
+    Tcg,
 }
 
 /// The addresses that networks and peers get when they ask for none.
@@ -57,6 +72,7 @@ impl Default for Settings {
             pools: Pools { networks: subnet("10.64.0.0/12"), peers: subnet("10.80.0.0/16") },
             wireguard_first_port: Port::try_from(51820).expect("invariant: 51820 is a port"),
             router: Router::default(),
+            accelerator: Accelerator::default(),
         }
     }
 }
