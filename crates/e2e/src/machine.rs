@@ -8,17 +8,22 @@ const INSIDE: &str = "RHYZOME_E2E_INSIDE";
 /// Runs the rest of the test called `test` on a machine of its own: the test binary runs that test again, inside.
 /// Fails as it does.
 pub fn on_own_machine(test: &str, body: impl FnOnce()) {
+    enter(&["--exact", test, "--nocapture", "--test-threads", "1"], body);
+}
+
+/// Runs `body` on a machine of its own: this program is run again with those arguments, and gets here again inside.
+pub fn enter(arguments: &[&str], body: impl FnOnce()) {
     if std::env::var_os(INSIDE).is_some() {
         furnish();
         return body();
     }
-    assert!(nix::unistd::Uid::effective().is_root(), "end-to-end tests need root: they make namespaces");
+    assert!(nix::unistd::Uid::effective().is_root(), "this needs root: it makes namespaces");
     let status = Command::new("unshare")
         .args(["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--propagation", "private"])
         // A shell as the first process reaps what daemons leave behind.
         .args(["sh", "-c", "\"$@\"; exit $?", "sh"])
         .arg(std::env::current_exe().unwrap())
-        .args(["--exact", test, "--nocapture", "--test-threads", "1"])
+        .args(arguments)
         .env(INSIDE, "1")
         .stdin(Stdio::null())
         .status()
