@@ -21,7 +21,7 @@ use crate::configuration::AcceleratorSetting;
 use crate::storage::{read_json, write_json};
 
 /// A guest that runs prints its letter within a tenth of a second.
-const DEADLINE: Duration = Duration::from_secs(5);
+const DEADLINE: Duration = Duration::from_secs(3);
 /// Changes with every start of the system (random(4)).
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 /// The guest, and what it prints.

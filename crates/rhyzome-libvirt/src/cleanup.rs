@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -18,6 +18,8 @@ use crate::libvirt::{Libvirt, LibvirtError};
 use crate::segment;
 use crate::storage::Storage;
 
+/// Longest time for a call of libvirt, which may hang when everything is taken down.
+const DEADLINE: Duration = Duration::from_secs(25);
 /// How long a process may take to end before it is ended for good, and after that.
 const GRACE: Duration = Duration::from_secs(5);
 const GLANCE: Duration = Duration::from_millis(50);
@@ -31,26 +33,26 @@ pub enum Disks {
     Remove,
 }
 
-/// Removes what bears our mark.
+/// Removes what bears our mark. What cannot be removed does not keep the rest from going.
 pub async fn remove_all(configuration: &Configuration, disks: Disks) -> anyhow::Result<()> {
-    match instance::remove_machines(Libvirt::at(&configuration.libvirt_uri)).await {
-        Err(error)
-            if matches!(error.downcast_ref(), Some(LibvirtError::Unreachable { .. } | LibvirtError::Silent { .. })) =>
-        {
-            tracing::warn!("{error:#}; ending the machines' processes instead");
-        }
-        done => done?,
+    let mut failures = Vec::new();
+    let libvirt = Libvirt::at(&configuration.libvirt_uri).with_deadline(DEADLINE);
+    if let Err(error) = instance::remove_machines(libvirt).await {
+        tracing::warn!("{error:#}; ending the machines' processes instead");
+        let away = matches!(error.downcast_ref(), Some(LibvirtError::Unreachable { .. } | LibvirtError::Silent { .. }));
+        failures.extend((!away).then_some(error));
     }
     // Also where libvirt answers: a process that it lost track of would stay otherwise.
-    end_processes(&configuration.storage_dir).await?;
-    segment::remove_all().await?;
+    failures.extend(end_processes(&configuration.storage_dir).await.err());
+    failures.extend(segment::remove_all().await.err());
     if disks == Disks::Remove {
         let storage = Storage::at(&configuration.storage_dir);
-        for path in [storage.instances(), storage.images()] {
-            remove_tree(&path)?;
-        }
+        failures.extend([storage.instances(), storage.images()].iter().filter_map(|path| remove_tree(path).err()));
     }
-    Ok(())
+    match failures.as_slice() {
+        [] => Ok(()),
+        failures => bail!("{}", failures.iter().map(|error| format!("{error:#}")).collect::<Vec<_>>().join("; ")),
+    }
 }
 
 /// Ends the QEMU processes that run an instance's disk in `storage_dir`.

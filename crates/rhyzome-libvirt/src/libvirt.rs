@@ -8,7 +8,7 @@ use tokio::time::timeout;
 use virt::connect::Connect;
 use virt::error::Error;
 
-/// Longest time for one call; starting a machine on a busy host is the longest.
+/// Longest time for one call unless said otherwise; starting a machine on a busy host is the longest.
 const DEADLINE: Duration = Duration::from_secs(120);
 
 /// Why a call of libvirt failed.
@@ -31,10 +31,12 @@ pub enum LibvirtError {
         error: Error,
     },
     /// libvirt did not answer.
-    #[error("libvirt did not {action} within {} s", DEADLINE.as_secs())]
+    #[error("libvirt did not {action} within {} s", .deadline.as_secs())]
     Silent {
         /// What was tried.
         action: &'static str,
+        /// How long it was waited for.
+        deadline: Duration,
     },
 }
 
@@ -43,6 +45,7 @@ pub enum LibvirtError {
 pub struct Libvirt {
     uri: Arc<str>,
     connection: Arc<Mutex<Option<Connect>>>,
+    deadline: Duration,
 }
 
 impl Libvirt {
@@ -51,7 +54,12 @@ impl Libvirt {
         // Without this the library also prints every error to stderr.
         static QUIET: Once = Once::new();
         QUIET.call_once(virt::error::clear_error_callback);
-        Self { uri: uri.into(), connection: Arc::default() }
+        Self { uri: uri.into(), connection: Arc::default(), deadline: DEADLINE }
+    }
+
+    /// The same with another deadline for every call.
+    pub fn with_deadline(self, deadline: Duration) -> Self {
+        Self { deadline, ..self }
     }
 
     /// Runs `work`, which is called again when it turns out that the connection was lost.
@@ -61,12 +69,12 @@ impl Libvirt {
         work: impl Fn(&Connect) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, LibvirtError> {
         let this = self.clone();
-        match timeout(DEADLINE, spawn_blocking(move || this.call_blocking(action, work))).await {
+        match timeout(self.deadline, spawn_blocking(move || this.call_blocking(action, work))).await {
             Ok(Ok(done)) => done,
             Ok(Err(error)) => std::panic::resume_unwind(error.into_panic()),
             Err(_) => {
                 self.forget();
-                Err(LibvirtError::Silent { action })
+                Err(LibvirtError::Silent { action, deadline: self.deadline })
             }
         }
     }

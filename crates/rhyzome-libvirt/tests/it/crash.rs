@@ -13,7 +13,7 @@ use serde_json::json;
 use crate::ground::{Ground, INSTANCE, NETWORK, as_sent, bring, remove};
 
 /// How long a run lives before it is killed: from before it did anything to after it is done.
-const LIVES: [u64; 12] = [0, 10, 20, 30, 40, 60, 80, 120, 180, 250, 400, 700];
+const LIVES: [u64; 8] = [0, 20, 40, 60, 90, 150, 250, 500];
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn be_killed(ground: Ground) {
