@@ -154,6 +154,8 @@ impl<'a> Core<'a> {
         let log = std::fs::File::create(dir.join("log"))?;
         let serve = ["serve", "--config"];
         let process = rhyzome().args(serve).arg(dir.join("rhyzome.json")).stdin(Stdio::null()).stderr(log).spawn()?;
+        let listens = || std::net::TcpStream::connect(("127.0.0.1", http)).is_ok();
+        until("the core listens", async || Ok(listens())).await?;
         let token = dir.join("token");
         admin(dir, &["token", "create", "--tenant", "local", "--name", "bench", "--scope", "*:*"], &token)?;
         let tls = pki::client_config(&Roots::from_pem(authority.certificate_pem())?, None, Alpn::Http1)?;
