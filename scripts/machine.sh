@@ -1,10 +1,10 @@
 # What ./run and ./test need of the machine: packages, Rust, and a way to say where they are.
 
 packages=(
-    ca-certificates curl gcc libc6-dev pkg-config
+    ca-certificates curl gcc libc6-dev pkg-config xz-utils binutils
     qemu-system-x86 qemu-utils libvirt-daemon-system libvirt-clients libvirt-dev
     dnsmasq-base nftables iproute2 wireguard-go wireguard-tools procps util-linux jq
-    openssh-client busybox-static dropbear-bin cpio genisoimage
+    openssh-client busybox-static dropbear-bin cpio genisoimage iputils-ping
 )
 rustup_home=${CARGO_HOME:-${HOME:-/root}/.cargo}
 PATH=$rustup_home/bin:$PATH

@@ -20,7 +20,7 @@ impl Transfer {
     /// `length` bytes; `what` says what happens to them, as in "sending hello.qcow2".
     pub fn start(what: String, length: u64) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
-            let template = "{msg} {bytes}/{total_bytes} [{bar:30}] {bytes_per_sec}, {eta} left";
+            let template = "{msg} {bytes}/{total_bytes} [{wide_bar}] {bytes_per_sec}, {eta} left";
             let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
             ProgressBar::new(length).with_style(style.progress_chars("=> ")).with_message(what.clone())
         });
