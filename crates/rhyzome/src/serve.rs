@@ -1,5 +1,6 @@
 //! `rhyzome serve`: database, executor, HTTP API and job server in one process.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -37,6 +38,10 @@ pub fn read_config(path: Option<&Path>) -> anyhow::Result<ServeConfig> {
 /// Opens the database with its key, which is made where there is none and no database either.
 pub async fn open_store(config: &ServeConfig) -> anyhow::Result<Store> {
     file::make_private_directory(&config.data_dir)?;
+    // Key and schema are made once, however many processes begin at the same moment.
+    let lock = File::create(config.data_dir.join("open.lock")).context("the data directory cannot be locked")?;
+    let lock = tokio::task::spawn_blocking(move || lock.lock().map(|()| lock)).await?;
+    let _lock = lock.context("the data directory cannot be locked")?;
     let key = secret_key(config)?;
     Store::open(&config.database(), key)
         .await

@@ -33,6 +33,14 @@ fn free_port() -> u16 {
 impl Installation {
     /// Makes everything and starts the core.
     pub async fn start() -> Self {
+        let mut installation = Self::prepare().await;
+        installation.token("local", &["*:*"], "tester").await;
+        installation.start_core().await;
+        installation
+    }
+
+    /// Makes the CA, the certificate and the configuration, and starts nothing.
+    pub async fn prepare() -> Self {
         pki::install_provider();
         let dir = tempfile::tempdir().unwrap();
         let path = |name: &str| dir.path().join(name).display().to_string();
@@ -45,7 +53,7 @@ impl Installation {
             "authority_dir": path("pki"),
         });
         std::fs::write(dir.path().join("rhyzome.json"), config.to_string()).unwrap();
-        let mut installation = Self { http: format!("https://127.0.0.1:{http}"), dir, core: None, agents: Vec::new() };
+        let installation = Self { http: format!("https://127.0.0.1:{http}"), dir, core: None, agents: Vec::new() };
         let pki = installation.file("pki").display().to_string();
         installation.command(&["pki", "init", "--dir", &pki]).await;
         let (cert, key) = (installation.file("cert.pem"), installation.file("key.pem"));
@@ -53,8 +61,6 @@ impl Installation {
         installation
             .command(&["pki", "issue", "--dir", &pki, "--name", "127.0.0.1", "--cert", &cert, "--key", &key])
             .await;
-        installation.token("local", &["*:*"], "tester").await;
-        installation.start_core().await;
         installation
     }
 

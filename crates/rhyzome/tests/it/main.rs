@@ -5,4 +5,5 @@ mod document;
 mod enrolment;
 mod installation;
 mod lifecycle;
+mod opening;
 mod refusal;
