@@ -1,5 +1,6 @@
 //! Prints what the programs of an idle installation take of memory, and how long an instance takes to run, less the
 //! router's part, beside the same done by hand with qemu-img and virsh on the same libvirt.
+#![allow(clippy::unwrap_used)]
 
 use std::fs;
 use std::path::{Path, PathBuf};
