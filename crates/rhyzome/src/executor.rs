@@ -60,20 +60,20 @@ pub async fn run(core: Arc<Core>, shutdown: CancellationToken) -> anyhow::Result
         }
     }
     tasks.shutdown().await;
-    let mut session = core.store.write().await?;
+    let mut session = core.store.write_in_background().await?;
     session.give_up_leases(&Caller::core(), &owner).await?;
     session.commit().await?;
     Ok(())
 }
 
 async fn renew(core: &Core, owner: &str) -> Result<(), StoreError> {
-    let mut session = core.store.write().await?;
+    let mut session = core.store.write_in_background().await?;
     session.renew_leases(&Caller::core(), owner, LEASE_MS).await?;
     session.commit().await
 }
 
 async fn claim(core: &Core, owner: &str) -> Result<Option<Claim>, StoreError> {
-    let mut session = core.store.write().await?;
+    let mut session = core.store.write_in_background().await?;
     let claim = session.claim_operation(&Caller::core(), owner, LEASE_MS).await?;
     session.commit().await?;
     Ok(claim)
@@ -82,8 +82,9 @@ async fn claim(core: &Core, owner: &str) -> Result<Option<Claim>, StoreError> {
 /// Works one operation to its end, or until the claim is lost.
 async fn work(core: &Core, claim: Claim) {
     let mut progress = core.signals.hear_progress();
+    let mut waits = false;
     loop {
-        let targets = match advance(core, claim).await {
+        let targets = match advance(core, claim, waits).await {
             Ok(Stage::Ended) | Err(StoreError::Fenced) => return,
             Ok(Stage::Waiting(targets)) => targets,
             Err(error) => {
@@ -92,6 +93,7 @@ async fn work(core: &Core, claim: Claim) {
             }
         };
         wait_for_progress(&mut progress, &targets).await;
+        waits = true;
     }
 }
 
@@ -122,13 +124,13 @@ struct Look {
     rendered: Vec<TargetId>,
 }
 
-/// Takes an operation as far as it comes without waiting, in one transaction.
-async fn advance(core: &Core, claim: Claim) -> Result<Stage, StoreError> {
-    if let Some(targets) = still_waiting(core, claim).await? {
+/// Takes an operation as far as it comes without waiting, in one transaction. One that waited is looked at first.
+async fn advance(core: &Core, claim: Claim, waits: bool) -> Result<Stage, StoreError> {
+    if waits && let Some(targets) = still_waiting(core, claim).await? {
         return Ok(Stage::Waiting(targets));
     }
     let caller = Caller::core();
-    let mut session = core.store.write().await?;
+    let mut session = core.store.write_in_background().await?;
     session.guard(claim).await?;
     let operation = session.operation(&caller, claim.operation).await?;
     let look = take_steps(core, &mut session, claim, &operation).await?;

@@ -343,7 +343,7 @@ impl Attendance {
                 .map(|(id, entry)| (id.to_string(), (word(entry.outcome).to_owned(), entry.reason)))
                 .collect(),
         };
-        let mut session = self.core.store.write().await?;
+        let mut session = self.core.store.write_in_background().await?;
         session.guard_agent(self.identity.agent, self.number).await?;
         let kept = session.keep_report(&Caller::core(), self.identity.target, &row).await?;
         if kept {
@@ -359,7 +359,7 @@ impl Attendance {
     }
 
     async fn observe(&mut self, object: Object, status: &serde_json::Value) -> anyhow::Result<()> {
-        let mut session = self.core.store.write().await?;
+        let mut session = self.core.store.write_in_background().await?;
         session.guard_agent(self.identity.agent, self.number).await?;
         observation::note_status(&mut session, &self.core, self.identity.target, object, status).await?;
         session.commit().await?;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Sqlite, Transaction};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::{Installation, Result, SecretKey, StoreError, migration};
 
@@ -17,6 +18,8 @@ const READERS: u32 = 4;
 pub struct Store {
     writer: SqlitePool,
     reader: SqlitePool,
+    /// Whose turn it is among those who write in the background.
+    background: Semaphore,
     pub(crate) key: SecretKey,
     installation: Installation,
 }
@@ -32,6 +35,7 @@ pub struct Session<'store, Mode = Read> {
     pub(crate) transaction: Transaction<'static, Sqlite>,
     pub(crate) store: &'store Store,
     now: i64,
+    turn: Option<SemaphorePermit<'store>>,
     mode: std::marker::PhantomData<Mode>,
 }
 
@@ -55,7 +59,7 @@ impl Store {
             .connect_with(options.read_only(true).create_if_missing(false))
             .await?;
         let installation = Installation::load_or_make(&writer, &key).await?;
-        Ok(Self { writer, reader, key, installation })
+        Ok(Self { writer, reader, background: Semaphore::new(1), key, installation })
     }
 
     /// Which installation this is.
@@ -65,12 +69,19 @@ impl Store {
 
     /// A transaction that reads one state of the database.
     pub async fn read(&self) -> Result<Session<'_, Read>> {
-        Session::start(self, self.reader.begin().await?).await
+        Session::start(self, self.reader.begin().await?, None).await
     }
 
     /// A transaction that may write; it has the database's only pen until it ends.
     pub async fn write(&self) -> Result<Session<'_, Write>> {
-        Session::start(self, self.writer.begin_with("BEGIN IMMEDIATE").await?).await
+        Session::start(self, self.writer.begin_with("BEGIN IMMEDIATE").await?, None).await
+    }
+
+    /// The same for whoever nobody waits for. Only one at a time asks for the pen, so that a person's request stands
+    /// behind one of them at most, however many there are.
+    pub async fn write_in_background(&self) -> Result<Session<'_, Write>> {
+        let turn = self.background.acquire().await.expect("invariant: the semaphore is never closed");
+        Session::start(self, self.writer.begin_with("BEGIN IMMEDIATE").await?, Some(turn)).await
     }
 
     /// Closes the pools after what runs has ended.
@@ -81,11 +92,15 @@ impl Store {
 }
 
 impl<'store, Mode> Session<'store, Mode> {
-    async fn start(store: &'store Store, mut transaction: Transaction<'static, Sqlite>) -> Result<Self> {
+    async fn start(
+        store: &'store Store,
+        mut transaction: Transaction<'static, Sqlite>,
+        turn: Option<SemaphorePermit<'store>>,
+    ) -> Result<Self> {
         let now: i64 = sqlx::query_scalar("SELECT CAST(unixepoch('subsec') * 1000 AS INTEGER)")
             .fetch_one(&mut *transaction)
             .await?;
-        Ok(Self { transaction, store, now, mode: std::marker::PhantomData })
+        Ok(Self { transaction, store, now, turn, mode: std::marker::PhantomData })
     }
 
     /// The database's clock when the transaction began, in milliseconds since 1970.
@@ -107,6 +122,8 @@ impl<'store, Mode> Session<'store, Mode> {
 impl Session<'_, Write> {
     /// Keeps what was written.
     pub async fn commit(self) -> Result<()> {
-        self.transaction.commit().await.map_err(StoreError::from)
+        let committed = self.transaction.commit().await;
+        drop(self.turn);
+        committed.map_err(StoreError::from)
     }
 }
