@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 use serde_json::Value;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{self, JoinSet};
 use tokio::time::{sleep, sleep_until, timeout};
@@ -62,6 +63,9 @@ pub enum AgentError {
     /// It has no certificate and cannot get one.
     #[error(transparent)]
     Enrol(#[from] EnrolError),
+    /// It cannot hear signals.
+    #[error("signals cannot be heard")]
+    Signal(#[source] std::io::Error),
     /// It has neither a certificate nor an invitation.
     #[error(
         "this agent is not enrolled: {} holds no certificate, and agent.invitation_file names no invitation \
@@ -77,6 +81,24 @@ pub enum AgentError {
         /// What is wrong with it.
         reason: types::ParseError,
     },
+}
+
+/// Works `target` for the core until the process is told to stop, by SIGTERM or SIGINT: what an agent's `main` does.
+pub async fn serve(config: &AgentConfig, software: &str, target: Arc<dyn Target>) -> Result<(), AgentError> {
+    let told = |kind| signal(kind).map_err(AgentError::Signal);
+    let (mut terminate, mut interrupt) = (told(SignalKind::terminate())?, told(SignalKind::interrupt())?);
+    let shutdown = CancellationToken::new();
+    let stop = shutdown.clone();
+    let mut signals = JoinSet::new();
+    signals.spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("told to stop");
+        stop.cancel();
+    });
+    run(config, software, target, shutdown).await
 }
 
 /// Works `target` for the core until `shutdown`, which it obeys within ten seconds. `software` is the program's name

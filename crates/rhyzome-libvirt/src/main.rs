@@ -12,8 +12,6 @@ use rhyzome_libvirt::cleanup::{self, Disks};
 use rhyzome_libvirt::configuration::{Configuration, FILE_NAME};
 use rhyzome_libvirt::hypervisor::Hypervisor;
 use rhyzome_libvirt::libvirtd;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio_util::sync::CancellationToken;
 use tracing::level_filters::LevelFilter;
 
 /// Guests do the work; the agent waits most of the time.
@@ -112,20 +110,8 @@ fn on_runtime(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<
 }
 
 async fn serve(configuration: Configuration) -> anyhow::Result<()> {
-    let shutdown = CancellationToken::new();
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let stop = shutdown.clone();
-    let mut signals = tokio::task::JoinSet::new();
-    signals.spawn(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        tracing::info!("told to stop");
-        stop.cancel();
-    });
     let software = concat!("rhyzome-libvirt ", env!("CARGO_PKG_VERSION"));
     let target = Hypervisor::open(&configuration)?;
-    jobs::agent::run(&configuration.agent, software, Arc::new(target), shutdown).await?;
+    jobs::agent::serve(&configuration.agent, software, Arc::new(target)).await?;
     Ok(())
 }

@@ -9,8 +9,6 @@ use anyhow::Context;
 use clap::Parser;
 use rhyzome_openwrt::configuration::{Configuration, FILE_NAME};
 use rhyzome_openwrt::target::RouterTarget;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio_util::sync::CancellationToken;
 use tracing::level_filters::LevelFilter;
 
 /// The agent has little to do at a time, and memory is dear where it runs.
@@ -60,19 +58,7 @@ fn run(options: &Options) -> anyhow::Result<()> {
 }
 
 async fn serve(configuration: Configuration, target: RouterTarget) -> anyhow::Result<()> {
-    let shutdown = CancellationToken::new();
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let stop = shutdown.clone();
-    let mut signals = tokio::task::JoinSet::new();
-    signals.spawn(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        tracing::info!("told to stop");
-        stop.cancel();
-    });
     let software = concat!("rhyzome-openwrt ", env!("CARGO_PKG_VERSION"));
-    jobs::agent::run(&configuration.agent, software, Arc::new(target), shutdown).await?;
+    jobs::agent::serve(&configuration.agent, software, Arc::new(target)).await?;
     Ok(())
 }
