@@ -16,7 +16,7 @@ use types::SecretText;
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
     /// The system refused.
-    #[error("cannot {action} {}{}: {source}", .path.display(), noted(.access.as_ref()))]
+    #[error("cannot {action} {}{}", .path.display(), noted(.access.as_ref()))]
     Io {
         /// What was tried, as in "read".
         action: &'static str,

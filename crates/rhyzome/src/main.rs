@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use rhyzome::command::{admin, pki as certificates};
+use rhyzome::command::{admin, output, pki as certificates};
 use rhyzome::{serve, up};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
@@ -67,9 +67,6 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Down(options) => up::down(options).await,
         Command::Pki(command) => certificates::run(command),
         Command::Admin(command) => admin::run(command).await,
-        Command::Openapi => {
-            print!("{}", rhyzome::openapi()?);
-            Ok(())
-        }
+        Command::Openapi => Ok(output::whole(rhyzome::openapi()?)?),
     }
 }

@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use types::SecretText;
 
+use crate::command::output;
 use crate::core::Core;
 use crate::download::{self, Downloads};
 use crate::serve_config::{FILE_NAME, ServeConfig};
@@ -74,7 +75,7 @@ pub async fn run(options: ServeOptions) -> anyhow::Result<()> {
     let authority = Authority::load(&config.authority_dir)?;
     own()?;
     if options.check_config {
-        println!("the configuration is good");
+        output::line("the configuration is good")?;
         return Ok(());
     }
     let agents = agent_roots(&config, &authority)?;

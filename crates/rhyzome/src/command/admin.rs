@@ -10,6 +10,7 @@ use jobs::Invitation;
 use store::{Caller, NewInvitation, TokenRow};
 use types::{InvitationId, Scope, Scopes, SecretText, TenantName, TokenId};
 
+use super::output;
 use crate::http::{TOKEN_PREFIX, digest};
 use crate::serve::{open_store, read_config};
 
@@ -129,7 +130,7 @@ fn random_text() -> anyhow::Result<SecretText> {
 fn hand_over(secret: &SecretText, output: Option<PathBuf>) -> anyhow::Result<()> {
     match output {
         Some(path) => config::file::write_private(&path, format!("{}\n", secret.reveal()).as_bytes())?,
-        None => println!("{}", secret.reveal()),
+        None => output::line(secret.reveal())?,
     }
     Ok(())
 }

@@ -7,6 +7,8 @@ use anyhow::Context;
 use clap::Subcommand;
 use time::OffsetDateTime;
 
+use super::output;
+
 /// What can be done with certificates.
 #[derive(Clone, Debug, Subcommand)]
 pub enum PkiCommand {
@@ -57,7 +59,7 @@ pub fn run(command: PkiCommand) -> anyhow::Result<()> {
     match command {
         PkiCommand::Init { dir } => {
             let authority = Authority::load_or_init(&dir, now)?;
-            println!("{}", authority.facts());
+            output::line(authority.facts())?;
         }
         PkiCommand::Issue { dir, names, cert, key } => {
             let authority = Authority::load(&dir)?;
@@ -70,23 +72,23 @@ pub fn run(command: PkiCommand) -> anyhow::Result<()> {
                 .collect::<anyhow::Result<Vec<_>>>()?;
             let issued = authority.issue_server(&names, now, SERVER_DAYS)?;
             issued.write(&cert, &key)?;
-            println!("{}", ::pki::show(&issued.certificate_pem)?);
+            output::line(::pki::show(&issued.certificate_pem)?)?;
         }
         PkiCommand::Renew { dir, cert, force } => {
             let authority = Authority::load(&dir)?;
             let current = config::file::read(&cert)?;
             let facts = ::pki::show(&current).map_err(|error| error.in_file(&cert))?;
             if !force && !facts.wants_renewal(now) {
-                println!("{}: young enough", cert.display());
+                output::line(format_args!("{}: young enough", cert.display()))?;
                 return Ok(());
             }
             let renewed = authority.renew_server(&current, now, SERVER_DAYS)?;
             config::file::write_public(&cert, renewed.as_bytes())?;
-            println!("{}", ::pki::show(&renewed)?);
+            output::line(::pki::show(&renewed)?)?;
         }
         PkiCommand::Show { cert } => {
             let facts = ::pki::show(&config::file::read(&cert)?).map_err(|error| error.in_file(&cert))?;
-            println!("{facts}");
+            output::line(facts)?;
         }
     }
     Ok(())
