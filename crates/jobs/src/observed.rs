@@ -1,7 +1,7 @@
 //! What targets observe of their objects and say in reports and observations.
 
 use serde::{Deserialize, Serialize};
-use types::{HostAddr, MemorySize, WgPublicKey};
+use types::{HostAddr, MemorySize};
 
 /// What a router observes of a network.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,13 +65,4 @@ pub struct Capacity {
     pub disk_bytes: Option<u64>,
     /// The key of the agent's own host, unused by the core, for people.
     pub note: Option<String>,
-}
-
-/// What a router says of a live peer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PeerSeen {
-    /// Whose.
-    pub public_key: WgPublicKey,
-    /// Seconds since 1970 of the last handshake; 0 for never.
-    pub latest_handshake: u64,
 }

@@ -94,11 +94,6 @@ impl TryFrom<Columns> for JobRow {
 }
 
 impl JobRow {
-    /// Whether the target has reported on this very rendering.
-    pub fn is_answered(&self) -> bool {
-        self.reported == self.version && self.outcome.is_some()
-    }
-
     /// Whether the target has confirmed this very rendering.
     pub fn is_confirmed(&self) -> bool {
         self.reported == self.version && self.outcome.as_deref() == Some("applied")

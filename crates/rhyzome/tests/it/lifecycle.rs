@@ -22,6 +22,22 @@ fn qcow2() -> Vec<u8> {
     bytes
 }
 
+/// A core with a simulated router, and somebody who may do everything.
+async fn with_router() -> (Installation, Arc<Simulated>, api::Client) {
+    let mut installation = Installation::start().await;
+    let router = Arc::new(Simulated::router());
+    installation.agent("router", "router", &router).await;
+    let client = installation.client("tester");
+    (installation, router, client)
+}
+
+/// A simulated hypervisor joins.
+async fn join_hypervisor(installation: &mut Installation) -> Arc<Simulated> {
+    let hypervisor = Arc::new(Simulated::hypervisor());
+    installation.agent("hypervisor", "host", &hypervisor).await;
+    hypervisor
+}
+
 async fn upload(client: &api::Client, name: &str) {
     let bytes = qcow2();
     let sha256 = Sha256Digest::from_bytes(Sha256::digest(&bytes).into());
@@ -42,11 +58,8 @@ async fn network(client: &api::Client, name: &str) -> Network {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_whole_life() {
-    let mut installation = Installation::start().await;
-    let (router, hypervisor) = (Arc::new(Simulated::router()), Arc::new(Simulated::hypervisor()));
-    installation.agent("router", "router", &router).await;
-    installation.agent("hypervisor", "host", &hypervisor).await;
-    let client = installation.client("tester");
+    let (mut installation, router, client) = with_router().await;
+    let hypervisor = join_hypervisor(&mut installation).await;
 
     let home = network(&client, "home").await;
     assert_eq!(home.state, State::Ready);
@@ -110,11 +123,8 @@ async fn a_whole_life() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refusal_takes_everything_back() {
-    let mut installation = Installation::start().await;
-    let (router, hypervisor) = (Arc::new(Simulated::router()), Arc::new(Simulated::hypervisor()));
-    installation.agent("router", "router", &router).await;
-    installation.agent("hypervisor", "host", &hypervisor).await;
-    let client = installation.client("tester");
+    let (mut installation, router, client) = with_router().await;
+    let hypervisor = join_hypervisor(&mut installation).await;
     let home = network(&client, "home").await;
     upload(&client, "tiny").await;
 
@@ -136,10 +146,7 @@ async fn a_refusal_takes_everything_back() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failed_update_returns_to_the_old_spec() {
-    let mut installation = Installation::start().await;
-    let router = Arc::new(Simulated::router());
-    installation.agent("router", "router", &router).await;
-    let client = installation.client("tester");
+    let (_installation, router, client) = with_router().await;
     let home = network(&client, "home").await;
 
     router.answer(Object::Network(home.id), &[Outcome::Refused]);
@@ -156,10 +163,7 @@ async fn a_failed_update_returns_to_the_old_spec() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_done_yet_waits_and_says_so() {
-    let mut installation = Installation::start().await;
-    let router = Arc::new(Simulated::router());
-    installation.agent("router", "router", &router).await;
-    let client = installation.client("tester");
+    let (mut installation, _router, client) = with_router().await;
     network(&client, "home").await;
     upload(&client, "tiny").await;
 
@@ -170,17 +174,13 @@ async fn what_cannot_be_done_yet_waits_and_says_so() {
         (operation.reason.as_deref() == Some("no hypervisor is connected")).then_some(())
     })
     .await;
-    let hypervisor = Arc::new(Simulated::hypervisor());
-    installation.agent("hypervisor", "host", &hypervisor).await;
+    join_hypervisor(&mut installation).await;
     succeeded(&client, accepted.operation).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_core_goes_on_where_it_stood() {
-    let mut installation = Installation::start().await;
-    let router = Arc::new(Simulated::router());
-    installation.agent("router", "router", &router).await;
-    let client = installation.client("tester");
+    let (mut installation, router, client) = with_router().await;
     router.close();
     let body = serde_json::from_value(json!({"name": "home"})).unwrap();
     let accepted = client.create::<Network>(&body).await.unwrap();
@@ -199,10 +199,7 @@ async fn a_killed_core_goes_on_where_it_stood() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_delete_comes_before_everything_else() {
-    let mut installation = Installation::start().await;
-    let router = Arc::new(Simulated::router());
-    installation.agent("router", "router", &router).await;
-    let client = installation.client("tester");
+    let (_installation, router, client) = with_router().await;
     router.close();
     let body = serde_json::from_value(json!({"name": "home"})).unwrap();
     let created = client.create::<Network>(&body).await.unwrap();
@@ -218,10 +215,7 @@ async fn a_delete_comes_before_everything_else() {
 async fn events_tell_everything_and_resume() {
     use futures_util::StreamExt;
 
-    let mut installation = Installation::start().await;
-    let router = Arc::new(Simulated::router());
-    installation.agent("router", "router", &router).await;
-    let client = installation.client("tester");
+    let (_installation, _router, client) = with_router().await;
     let mut live = Box::pin(client.events(None).await.unwrap());
     network(&client, "home").await;
     let first = live.next().await.unwrap().unwrap();
