@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use nix::mount::{MsFlags, mount};
+use nix::mount::{MsFlags, mount, umount};
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -89,12 +89,17 @@ impl Namespace {
             .map_err(|source| NamespaceError::Make { name: self.name.clone(), source })
     }
 
-    /// Removes it with all that is in it.
+    /// Removes it with all that is in it; with the last name goes the mount on [`NAMES`] that `ip netns add` made.
     ///
     /// # Errors
     /// When `ip netns delete` fails.
     pub fn remove(&self) -> Result<(), ToolError> {
-        tool::run("ip", &["netns", "delete", &self.name]).map(drop)
+        tool::run("ip", &["netns", "delete", &self.name])?;
+        if fs::read_dir(NAMES).is_ok_and(|mut names| names.next().is_none()) {
+            // It is busy where somebody adds a name at this moment, and then it has to stay.
+            let _ = umount(NAMES);
+        }
+        Ok(())
     }
 
     /// Brings this thread, and those that it makes, into the namespace and into mounts of their own, where the sockets in
