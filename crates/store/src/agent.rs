@@ -4,6 +4,7 @@ use sqlx::FromRow;
 use types::{AgentId, InvitationId, Sha256Digest, TargetId, TenantName};
 
 use crate::column::{json, narrow, parse, parse_optional};
+use crate::statement::sql;
 use crate::{Caller, Result, Session, StoreError, Write};
 
 /// A router or a hypervisor.
@@ -104,7 +105,7 @@ impl TryFrom<Columns> for AgentRow {
 impl<Mode> Session<'_, Mode> {
     /// All targets that the caller may see, in the order of their names; of one kind, if one is given.
     pub async fn targets(&mut self, caller: &Caller, kind: Option<&str>) -> Result<Vec<AgentRow>> {
-        let rows: Vec<Columns> = sqlx::query_as(
+        let rows: Vec<Columns> = self.fetch_all(sql(
             "SELECT t.id, t.tenant, t.kind, t.name, t.capacity, a.id AS agent, a.connected, a.software, a.last_seen_at, \
              (SELECT COUNT(*) FROM job j WHERE j.target = t.id AND (j.outcome IS NULL OR j.outcome <> 'applied' \
               OR j.reported_revision <> j.revision OR j.reported_epoch <> j.epoch)) AS pending_jobs \
@@ -112,27 +113,25 @@ impl<Mode> Session<'_, Mode> {
              WHERE t.kind LIKE $1 AND t.tenant LIKE $2 ORDER BY t.name, t.id LIMIT 10000",
         )
         .bind(kind.unwrap_or("%"))
-        .bind(caller.pattern())
-        .fetch_all(&mut *self.transaction)
+        .bind(caller.pattern()))
         .await?;
         rows.into_iter().map(AgentRow::try_from).collect()
     }
 
     /// Whether an agent of a target is connected.
     pub async fn is_connected(&mut self, target: TargetId) -> Result<bool> {
-        let connected: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM agent WHERE target = $1 AND connected = 1")
-            .bind(target.to_string())
-            .fetch_one(&mut *self.transaction)
+        let connected: i64 = self
+            .fetch_scalar(
+                sql("SELECT COUNT(*) FROM agent WHERE target = $1 AND connected = 1").bind(target.to_string()),
+            )
             .await?;
         Ok(connected > 0)
     }
 
     /// The target that an agent was enrolled for.
     pub async fn target_of_agent(&mut self, agent: AgentId) -> Result<Option<TargetId>> {
-        let target: Option<String> = sqlx::query_scalar("SELECT target FROM agent WHERE id = $1")
-            .bind(agent.to_string())
-            .fetch_optional(&mut *self.transaction)
-            .await?;
+        let target: Option<String> =
+            self.fetch_optional_scalar(sql("SELECT target FROM agent WHERE id = $1").bind(agent.to_string())).await?;
         parse_optional("agent.target", target)
     }
 }
@@ -146,39 +145,40 @@ impl Session<'_, Write> {
         kind: &str,
         name: &str,
     ) -> Result<TargetId> {
-        let found: Option<String> =
-            sqlx::query_scalar("SELECT id FROM target WHERE tenant = $1 AND kind = $2 AND name = $3")
-                .bind(tenant.as_str())
-                .bind(kind)
-                .bind(name)
-                .fetch_optional(&mut *self.transaction)
-                .await?;
+        let found: Option<String> = self
+            .fetch_optional_scalar(
+                sql("SELECT id FROM target WHERE tenant = $1 AND kind = $2 AND name = $3")
+                    .bind(tenant.as_str())
+                    .bind(kind)
+                    .bind(name),
+            )
+            .await?;
         if let Some(id) = found {
             return parse("target.id", &id);
         }
         let id = TargetId::make(self.now_unsigned()).map_err(|error| StoreError::Unusable(error.to_string()))?;
-        sqlx::query("INSERT INTO target (id, tenant, kind, name, created_at) VALUES ($1, $2, $3, $4, $5)")
-            .bind(id.to_string())
-            .bind(tenant.as_str())
-            .bind(kind)
-            .bind(name)
-            .bind(self.now())
-            .execute(&mut *self.transaction)
-            .await?;
+        self.execute(
+            sql("INSERT INTO target (id, tenant, kind, name, created_at) VALUES ($1, $2, $3, $4, $5)")
+                .bind(id.to_string())
+                .bind(tenant.as_str())
+                .bind(kind)
+                .bind(name)
+                .bind(self.now()),
+        )
+        .await?;
         Ok(id)
     }
 
     /// Keeps an invitation.
     pub async fn add_invitation(&mut self, _caller: &Caller, new: &NewInvitation) -> Result<()> {
-        sqlx::query(
-            "INSERT INTO invitation (id, tenant, target, sha256, expires_at) \
-             SELECT $1, tenant, id, $2, $3 FROM target WHERE id = $4",
+        self.execute(
+            sql("INSERT INTO invitation (id, tenant, target, sha256, expires_at) \
+                SELECT $1, tenant, id, $2, $3 FROM target WHERE id = $4")
+            .bind(new.id.to_string())
+            .bind(new.sha256.to_string())
+            .bind(new.expires_at)
+            .bind(new.target.to_string()),
         )
-        .bind(new.id.to_string())
-        .bind(new.sha256.to_string())
-        .bind(new.expires_at)
-        .bind(new.target.to_string())
-        .execute(&mut *self.transaction)
         .await?;
         Ok(())
     }
@@ -191,13 +191,12 @@ impl Session<'_, Write> {
         secret_sha256: Sha256Digest,
         key_sha256: Sha256Digest,
     ) -> Result<Option<EnrolledAgent>> {
-        let row: Option<InvitationColumns> = sqlx::query_as(
+        let row: Option<InvitationColumns> = self.fetch_optional(sql(
             "SELECT target, key_sha256, agent FROM invitation WHERE id = $1 AND sha256 = $2 AND expires_at > $3",
         )
         .bind(id.to_string())
         .bind(secret_sha256.to_string())
-        .bind(self.now())
-        .fetch_optional(&mut *self.transaction)
+        .bind(self.now()))
         .await?;
         let Some(InvitationColumns { target, key_sha256: used_by, agent }) = row else { return Ok(None) };
         let target: TargetId = parse("invitation.target", &target)?;
@@ -207,21 +206,21 @@ impl Session<'_, Write> {
             return Ok(agent.map(|agent| EnrolledAgent { agent, target }));
         }
         let agent = AgentId::make(self.now_unsigned()).map_err(|error| StoreError::Unusable(error.to_string()))?;
-        sqlx::query(
+        self.execute(sql(
             "INSERT INTO agent (id, tenant, target, created_at) SELECT $1, tenant, id, $2 FROM target WHERE id = $3",
         )
         .bind(agent.to_string())
         .bind(self.now())
-        .bind(target.to_string())
-        .execute(&mut *self.transaction)
+        .bind(target.to_string()))
         .await?;
-        sqlx::query("UPDATE invitation SET used_at = $1, key_sha256 = $2, agent = $3 WHERE id = $4")
-            .bind(self.now())
-            .bind(key_sha256.to_string())
-            .bind(agent.to_string())
-            .bind(id.to_string())
-            .execute(&mut *self.transaction)
-            .await?;
+        self.execute(
+            sql("UPDATE invitation SET used_at = $1, key_sha256 = $2, agent = $3 WHERE id = $4")
+                .bind(self.now())
+                .bind(key_sha256.to_string())
+                .bind(agent.to_string())
+                .bind(id.to_string()),
+        )
+        .await?;
         Ok(Some(EnrolledAgent { agent, target }))
     }
 
@@ -234,30 +233,28 @@ impl Session<'_, Write> {
         capacity: &serde_json::Value,
     ) -> Result<i64> {
         let features = serde_json::to_string(features).map_err(|error| StoreError::Unusable(error.to_string()))?;
-        let session: Option<i64> = sqlx::query_scalar(
+        let session: Option<i64> = self.fetch_optional_scalar(sql(
             "UPDATE agent SET session = session + 1, connected = 1, software = $1, features = $2, last_seen_at = $3 \
              WHERE id = $4 RETURNING session",
         )
         .bind(software)
         .bind(features)
         .bind(self.now())
-        .bind(agent.to_string())
-        .fetch_optional(&mut *self.transaction)
+        .bind(agent.to_string()))
         .await?;
-        sqlx::query("UPDATE target SET capacity = $1 WHERE id = (SELECT target FROM agent WHERE id = $2)")
-            .bind(capacity.to_string())
-            .bind(agent.to_string())
-            .execute(&mut *self.transaction)
-            .await?;
+        self.execute(
+            sql("UPDATE target SET capacity = $1 WHERE id = (SELECT target FROM agent WHERE id = $2)")
+                .bind(capacity.to_string())
+                .bind(agent.to_string()),
+        )
+        .await?;
         session.ok_or_else(|| StoreError::not_found(agent))
     }
 
     /// Fails with [`StoreError::Fenced`] when a newer session of the same agent has begun.
     pub async fn guard_agent(&mut self, agent: AgentId, session: i64) -> Result<()> {
-        let newest: Option<i64> = sqlx::query_scalar("SELECT session FROM agent WHERE id = $1")
-            .bind(agent.to_string())
-            .fetch_optional(&mut *self.transaction)
-            .await?;
+        let newest: Option<i64> =
+            self.fetch_optional_scalar(sql("SELECT session FROM agent WHERE id = $1").bind(agent.to_string())).await?;
         match newest == Some(session) {
             true => Ok(()),
             false => Err(StoreError::Fenced),
@@ -266,18 +263,19 @@ impl Session<'_, Write> {
 
     /// Records that an agent's session ended, unless a newer one has begun.
     pub async fn disconnect_agent(&mut self, agent: AgentId, session: i64) -> Result<()> {
-        sqlx::query("UPDATE agent SET connected = 0, last_seen_at = $1 WHERE id = $2 AND session = $3")
-            .bind(self.now())
-            .bind(agent.to_string())
-            .bind(session)
-            .execute(&mut *self.transaction)
-            .await?;
+        self.execute(
+            sql("UPDATE agent SET connected = 0, last_seen_at = $1 WHERE id = $2 AND session = $3")
+                .bind(self.now())
+                .bind(agent.to_string())
+                .bind(session),
+        )
+        .await?;
         Ok(())
     }
 
     /// Records at start that nobody is connected yet.
     pub async fn disconnect_all(&mut self) -> Result<()> {
-        sqlx::query("UPDATE agent SET connected = 0").execute(&mut *self.transaction).await?;
+        self.execute(sql("UPDATE agent SET connected = 0")).await?;
         Ok(())
     }
 }

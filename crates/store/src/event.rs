@@ -4,6 +4,7 @@ use sqlx::FromRow;
 use types::{OperationId, ResourceId, ResourceName, TenantName};
 
 use crate::column::{counter, narrow, parse, parse_optional};
+use crate::statement::sql;
 use crate::{Caller, Result, Session, Write};
 
 /// One change of a resource.
@@ -60,15 +61,15 @@ struct Columns {
 impl<Mode> Session<'_, Mode> {
     /// Events after `sequence` in order, at most `limit`.
     pub async fn events(&mut self, caller: &Caller, sequence: u64, limit: u32) -> Result<Vec<EventRow>> {
-        let rows: Vec<Columns> = sqlx::query_as(
-            "SELECT sequence, tenant, at, kind, resource, name, change, state, operation, message FROM event \
-             WHERE sequence > $1 AND tenant LIKE $2 ORDER BY sequence LIMIT $3",
-        )
-        .bind(counter(sequence))
-        .bind(caller.pattern())
-        .bind(i64::from(limit))
-        .fetch_all(&mut *self.transaction)
-        .await?;
+        let rows: Vec<Columns> = self
+            .fetch_all(
+                sql("SELECT sequence, tenant, at, kind, resource, name, change, state, operation, message FROM event \
+                    WHERE sequence > $1 AND tenant LIKE $2 ORDER BY sequence LIMIT $3")
+                .bind(counter(sequence))
+                .bind(caller.pattern())
+                .bind(i64::from(limit)),
+            )
+            .await?;
         rows.into_iter()
             .map(|columns| {
                 Ok(EventRow {
@@ -89,8 +90,7 @@ impl<Mode> Session<'_, Mode> {
 
     /// The sequence number of the newest event; 0 before the first.
     pub async fn last_event(&mut self) -> Result<u64> {
-        let last: Option<i64> =
-            sqlx::query_scalar("SELECT MAX(sequence) FROM event").fetch_one(&mut *self.transaction).await?;
+        let last: Option<i64> = self.fetch_scalar(sql("SELECT MAX(sequence) FROM event")).await?;
         narrow("event.sequence", last.unwrap_or(0))
     }
 }
@@ -98,17 +98,16 @@ impl<Mode> Session<'_, Mode> {
 impl Session<'_, Write> {
     /// Records an event about a resource as it is in this transaction.
     pub async fn add_event(&mut self, caller: &Caller, event: &NewEvent<'_>) -> Result<()> {
-        sqlx::query(
-            "INSERT INTO event (tenant, at, kind, resource, name, change, state, operation, message) \
-             SELECT tenant, $1, kind, id, name, $2, state, $3, $4 FROM resource WHERE id = $5 AND tenant LIKE $6",
+        self.execute(
+            sql("INSERT INTO event (tenant, at, kind, resource, name, change, state, operation, message) \
+                SELECT tenant, $1, kind, id, name, $2, state, $3, $4 FROM resource WHERE id = $5 AND tenant LIKE $6")
+            .bind(self.now())
+            .bind(event.change)
+            .bind(event.operation.map(|id| id.to_string()))
+            .bind(event.message)
+            .bind(event.resource.to_string())
+            .bind(caller.pattern()),
         )
-        .bind(self.now())
-        .bind(event.change)
-        .bind(event.operation.map(|id| id.to_string()))
-        .bind(event.message)
-        .bind(event.resource.to_string())
-        .bind(caller.pattern())
-        .execute(&mut *self.transaction)
         .await?;
         Ok(())
     }

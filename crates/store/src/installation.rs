@@ -1,9 +1,10 @@
 //! Which installation a database belongs to.
 
-use sqlx::SqlitePool;
 use types::{ClusterId, Epoch};
 
 use crate::column::parse;
+use crate::statement::sql;
+use crate::transaction::Transaction;
 use crate::{Result, SecretKey, StoreError};
 
 /// The identity of a database.
@@ -20,10 +21,8 @@ const KEY_CHECK: &str = "rhyzome";
 
 impl Installation {
     /// Reads the identity, or makes one in an empty database. A key that does not open this database's secrets is refused.
-    pub(crate) async fn load_or_make(writer: &SqlitePool, key: &SecretKey) -> Result<Self> {
-        let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await?;
-        let rows: Vec<(String, String)> =
-            sqlx::query_as("SELECT name, value FROM installation").fetch_all(&mut *transaction).await?;
+    pub(crate) async fn load_or_make(mut transaction: Transaction, key: &SecretKey) -> Result<Self> {
+        let rows: Vec<(String, String)> = transaction.fetch_all(sql("SELECT name, value FROM installation")).await?;
         let value = |wanted: &str| rows.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.as_str());
         if let (Some(cluster), Some(epoch), Some(check)) = (value("cluster"), value("epoch"), value("key_check")) {
             key.open_text(check, KEY_CHECK).map_err(|_| {
@@ -36,9 +35,7 @@ impl Installation {
                 epoch: Epoch(parse("installation.epoch", epoch)?),
             });
         }
-        let now: i64 = sqlx::query_scalar("SELECT CAST(unixepoch('subsec') * 1000 AS INTEGER)")
-            .fetch_one(&mut *transaction)
-            .await?;
+        let now = transaction.now().await?;
         let cluster = ClusterId::make(u64::try_from(now).unwrap_or(0))
             .map_err(|error| StoreError::Unusable(error.to_string()))?;
         let made = Self { cluster, epoch: Epoch(1) };
@@ -46,11 +43,8 @@ impl Installation {
         for (name, value) in
             [("cluster", made.cluster.to_string()), ("epoch", made.epoch.to_string()), ("key_check", check)]
         {
-            sqlx::query("INSERT INTO installation (name, value) VALUES ($1, $2)")
-                .bind(name)
-                .bind(value)
-                .execute(&mut *transaction)
-                .await?;
+            let insert = sql("INSERT INTO installation (name, value) VALUES ($1, $2)");
+            transaction.execute(insert.bind(name).bind(value)).await?;
         }
         transaction.commit().await?;
         Ok(made)

@@ -6,6 +6,7 @@ use sqlx::FromRow;
 use types::{Epoch, ResourceId, Revision, TargetId, TenantName, Version};
 
 use crate::column::{counter, json, narrow, parse};
+use crate::statement::sql;
 use crate::{Caller, Result, Session, StoreError, Write};
 
 /// One object on one target.
@@ -114,47 +115,50 @@ macro_rules! select_jobs {
 impl<Mode> Session<'_, Mode> {
     /// One job.
     pub async fn job(&mut self, caller: &Caller, target: TargetId, object: &str) -> Result<Option<JobRow>> {
-        let columns: Option<Columns> =
-            sqlx::query_as(select_jobs!("WHERE target = $1 AND object = $2 AND tenant LIKE $3"))
-                .bind(target.to_string())
-                .bind(object)
-                .bind(caller.pattern())
-                .fetch_optional(&mut *self.transaction)
-                .await?;
+        let columns: Option<Columns> = self
+            .fetch_optional(
+                sql(select_jobs!("WHERE target = $1 AND object = $2 AND tenant LIKE $3"))
+                    .bind(target.to_string())
+                    .bind(object)
+                    .bind(caller.pattern()),
+            )
+            .await?;
         columns.map(JobRow::try_from).transpose()
     }
 
     /// All jobs of a target, confirmed ones too.
     pub async fn jobs_of_target(&mut self, caller: &Caller, target: TargetId) -> Result<Vec<JobRow>> {
-        let rows: Vec<Columns> = sqlx::query_as(select_jobs!("WHERE target = $1 AND tenant LIKE $2 ORDER BY object"))
-            .bind(target.to_string())
-            .bind(caller.pattern())
-            .fetch_all(&mut *self.transaction)
+        let rows: Vec<Columns> = self
+            .fetch_all(
+                sql(select_jobs!("WHERE target = $1 AND tenant LIKE $2 ORDER BY object"))
+                    .bind(target.to_string())
+                    .bind(caller.pattern()),
+            )
             .await?;
         rows.into_iter().map(JobRow::try_from).collect()
     }
 
     /// The jobs of a target that it has not answered in their newest rendering.
     pub async fn unanswered_jobs(&mut self, caller: &Caller, target: TargetId) -> Result<Vec<JobRow>> {
-        let rows: Vec<Columns> = sqlx::query_as(select_jobs!(
+        let rows: Vec<Columns> = self.fetch_all(sql(select_jobs!(
             "WHERE target = $1 AND tenant LIKE $2 AND (reported_epoch <> epoch OR reported_revision <> revision) \
              ORDER BY object"
         ))
         .bind(target.to_string())
-        .bind(caller.pattern())
-        .fetch_all(&mut *self.transaction)
+        .bind(caller.pattern()))
         .await?;
         rows.into_iter().map(JobRow::try_from).collect()
     }
 
     /// All jobs that serve a resource.
     pub async fn jobs_of_resource(&mut self, caller: &Caller, resource: ResourceId) -> Result<Vec<JobRow>> {
-        let rows: Vec<Columns> =
-            sqlx::query_as(select_jobs!("WHERE resource = $1 AND tenant LIKE $2 ORDER BY target, object"))
-                .bind(resource.to_string())
-                .bind(caller.pattern())
-                .fetch_all(&mut *self.transaction)
-                .await?;
+        let rows: Vec<Columns> = self
+            .fetch_all(
+                sql(select_jobs!("WHERE resource = $1 AND tenant LIKE $2 ORDER BY target, object"))
+                    .bind(resource.to_string())
+                    .bind(caller.pattern()),
+            )
+            .await?;
         rows.into_iter().map(JobRow::try_from).collect()
     }
 }
@@ -183,7 +187,7 @@ impl Session<'_, Write> {
             Some(row) => row.tenant.clone(),
             None => self.tenant_of(caller, resource).await?,
         };
-        sqlx::query(
+        self.execute(sql(
             "INSERT INTO job (target, object, tenant, resource, epoch, revision, desired, updated_at) \
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (target, object) DO UPDATE SET \
              epoch = excluded.epoch, revision = excluded.revision, desired = excluded.desired, updated_at = excluded.updated_at",
@@ -195,8 +199,7 @@ impl Session<'_, Write> {
         .bind(counter(epoch.0))
         .bind(counter(revision.0))
         .bind(desired.map(ToString::to_string))
-        .bind(self.now())
-        .execute(&mut *self.transaction)
+        .bind(self.now()))
         .await?;
         Ok(Version { epoch, revision })
     }
@@ -206,7 +209,7 @@ impl Session<'_, Write> {
     pub async fn keep_report(&mut self, _caller: &Caller, target: TargetId, report: &JobReport) -> Result<bool> {
         let entries =
             serde_json::to_string(&report.entries).map_err(|error| StoreError::Unusable(error.to_string()))?;
-        let done = sqlx::query(
+        let done = self.execute(sql(
             "UPDATE job SET reported_epoch = $1, reported_revision = $2, outcome = $3, reason = $4, entries = $5, \
              updated_at = $6 WHERE target = $7 AND object = $8 \
              AND (reported_epoch < $1 OR (reported_epoch = $1 AND reported_revision <= $2)) \
@@ -219,9 +222,8 @@ impl Session<'_, Write> {
         .bind(entries)
         .bind(self.now())
         .bind(target.to_string())
-        .bind(&report.object)
-        .execute(&mut *self.transaction)
+        .bind(&report.object))
         .await?;
-        Ok(done.rows_affected() > 0)
+        Ok(done > 0)
     }
 }

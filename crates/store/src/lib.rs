@@ -19,7 +19,9 @@ mod operation;
 mod resource;
 mod secret;
 mod session;
+mod statement;
 mod token;
+mod transaction;
 
 pub use agent::{AgentRow, EnrolledAgent, NewInvitation, TargetRow};
 pub use allocation::{AdmissionRow, LeaseRow};

@@ -5,7 +5,8 @@ use sqlx::SqlitePool;
 use crate::{Result, StoreError};
 
 /// Each release's change of the schema; a migration that was released is never edited.
-const MIGRATIONS: [&str; 1] = [include_str!("../migrations/0001_first.sql")];
+const MIGRATIONS: [&str; 2] =
+    [include_str!("../migrations/sqlite/0001_first.sql"), include_str!("../migrations/sqlite/0002_endurance.sql")];
 
 /// Brings the schema up to this release's, in one transaction; a newer schema is refused.
 pub(crate) async fn run(writer: &SqlitePool) -> Result<()> {

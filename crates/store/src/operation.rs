@@ -4,6 +4,7 @@ use sqlx::FromRow;
 use types::{OperationId, ResourceId, TenantName};
 
 use crate::column::{json, narrow, parse};
+use crate::statement::sql;
 use crate::{Caller, Result, Session, StoreError, Write};
 
 /// An operation as the database has it.
@@ -104,10 +105,10 @@ macro_rules! select_operations {
 impl<Mode> Session<'_, Mode> {
     /// One operation with its steps.
     pub async fn operation(&mut self, caller: &Caller, id: OperationId) -> Result<OperationRow> {
-        let columns: Option<Columns> = sqlx::query_as(select_operations!("WHERE id = $1 AND tenant LIKE $2"))
-            .bind(id.to_string())
-            .bind(caller.pattern())
-            .fetch_optional(&mut *self.transaction)
+        let columns: Option<Columns> = self
+            .fetch_optional(
+                sql(select_operations!("WHERE id = $1 AND tenant LIKE $2")).bind(id.to_string()).bind(caller.pattern()),
+            )
             .await?;
         let columns = columns.ok_or_else(|| StoreError::not_found(id))?;
         self.with_steps(columns).await
@@ -120,13 +121,14 @@ impl<Mode> Session<'_, Mode> {
         before: Option<OperationId>,
         limit: u32,
     ) -> Result<Vec<OperationRow>> {
-        let rows: Vec<Columns> =
-            sqlx::query_as(select_operations!("WHERE tenant LIKE $1 AND id < $2 ORDER BY id DESC LIMIT $3"))
-                .bind(caller.pattern())
-                .bind(before.map_or_else(|| "oq".to_owned(), |id| id.to_string()))
-                .bind(i64::from(limit))
-                .fetch_all(&mut *self.transaction)
-                .await?;
+        let rows: Vec<Columns> = self
+            .fetch_all(
+                sql(select_operations!("WHERE tenant LIKE $1 AND id < $2 ORDER BY id DESC LIMIT $3"))
+                    .bind(caller.pattern())
+                    .bind(before.map_or_else(|| "oq".to_owned(), |id| id.to_string()))
+                    .bind(i64::from(limit)),
+            )
+            .await?;
         let mut operations = Vec::with_capacity(rows.len());
         for columns in rows {
             operations.push(self.with_steps(columns).await?);
@@ -136,23 +138,22 @@ impl<Mode> Session<'_, Mode> {
 
     /// The operation under way on a resource.
     pub async fn active_operation(&mut self, caller: &Caller, resource: ResourceId) -> Result<Option<OperationId>> {
-        let id: Option<String> = sqlx::query_scalar(
+        let id: Option<String> = self.fetch_optional_scalar(sql(
             "SELECT id FROM operation WHERE resource = $1 AND state IN ('pending', 'running') AND tenant LIKE $2",
         )
         .bind(resource.to_string())
-        .bind(caller.pattern())
-        .fetch_optional(&mut *self.transaction)
+        .bind(caller.pattern()))
         .await?;
         id.map(|id| parse("operation.id", &id)).transpose()
     }
 
     async fn with_steps(&mut self, columns: Columns) -> Result<OperationRow> {
-        let steps: Vec<(i64, String, String, Option<String>, String)> = sqlx::query_as(
-            "SELECT position, name, state, reason, awaits FROM step WHERE operation = $1 ORDER BY position",
-        )
-        .bind(&columns.id)
-        .fetch_all(&mut *self.transaction)
-        .await?;
+        let steps: Vec<(i64, String, String, Option<String>, String)> = self
+            .fetch_all(
+                sql("SELECT position, name, state, reason, awaits FROM step WHERE operation = $1 ORDER BY position")
+                    .bind(&columns.id),
+            )
+            .await?;
         Ok(OperationRow {
             id: parse("operation.id", &columns.id)?,
             tenant: parse("operation.tenant", &columns.tenant)?,
@@ -180,7 +181,7 @@ impl Session<'_, Write> {
     /// Records an operation with all its steps.
     pub async fn add_operation(&mut self, caller: &Caller, new: &NewOperation<'_>) -> Result<()> {
         let tenant = self.tenant_of(caller, new.resource).await?;
-        sqlx::query(
+        self.execute(sql(
             "INSERT INTO operation (id, tenant, resource, action, state, deadline_at, previous_spec, created_at, updated_at) \
              VALUES ($1, $2, $3, $4, 'pending', $5, $6, $7, $7)",
         )
@@ -190,18 +191,16 @@ impl Session<'_, Write> {
         .bind(new.action)
         .bind(self.now() + new.deadline_ms)
         .bind(new.previous_spec.map(ToString::to_string))
-        .bind(self.now())
-        .execute(&mut *self.transaction)
+        .bind(self.now()))
         .await?;
         for (position, name) in (0_i64..).zip(new.steps) {
-            sqlx::query(
-                "INSERT INTO step (operation, position, tenant, name, state) VALUES ($1, $2, $3, $4, 'pending')",
+            self.execute(
+                sql("INSERT INTO step (operation, position, tenant, name, state) VALUES ($1, $2, $3, $4, 'pending')")
+                    .bind(new.id.to_string())
+                    .bind(position)
+                    .bind(tenant.as_str())
+                    .bind(*name),
             )
-            .bind(new.id.to_string())
-            .bind(position)
-            .bind(tenant.as_str())
-            .bind(*name)
-            .execute(&mut *self.transaction)
             .await?;
         }
         Ok(())
@@ -209,63 +208,64 @@ impl Session<'_, Write> {
 
     /// Cancels the operation under way on a resource, if there is one: a delete comes first. Its executor is fenced off.
     pub async fn preempt_operation(&mut self, caller: &Caller, resource: ResourceId) -> Result<()> {
-        sqlx::query(
-            "UPDATE operation SET state = 'cancelled', attempt = attempt + 1, reason = 'a delete was asked for', \
-             updated_at = $1, finished_at = $1 \
-             WHERE resource = $2 AND state IN ('pending', 'running') AND tenant LIKE $3",
+        self.execute(
+            sql("UPDATE operation SET state = 'cancelled', attempt = attempt + 1, reason = 'a delete was asked for', \
+                updated_at = $1, finished_at = $1 \
+                WHERE resource = $2 AND state IN ('pending', 'running') AND tenant LIKE $3")
+            .bind(self.now())
+            .bind(resource.to_string())
+            .bind(caller.pattern()),
         )
-        .bind(self.now())
-        .bind(resource.to_string())
-        .bind(caller.pattern())
-        .execute(&mut *self.transaction)
         .await?;
         Ok(())
     }
 
     /// Claims the oldest operation that nobody works, for `lease_ms` by the database's clock.
     pub async fn claim_operation(&mut self, _caller: &Caller, owner: &str, lease_ms: i64) -> Result<Option<Claim>> {
-        let row: Option<(String, i64)> = sqlx::query_as(
+        let row: Option<(String, i64)> = self.fetch_optional(sql(
             "UPDATE operation SET owner = $1, lease_until = $2, attempt = attempt + 1, state = 'running', updated_at = $3 \
              WHERE id = (SELECT id FROM operation WHERE state IN ('pending', 'running') \
              AND (lease_until IS NULL OR lease_until < $3) ORDER BY id LIMIT 1) RETURNING id, attempt",
         )
         .bind(owner)
         .bind(self.now() + lease_ms)
-        .bind(self.now())
-        .fetch_optional(&mut *self.transaction)
+        .bind(self.now()))
         .await?;
         row.map(|(id, attempt)| Ok(Claim { operation: parse("operation.id", &id)?, attempt })).transpose()
     }
 
     /// Prolongs the leases of all operations that `owner` works.
     pub async fn renew_leases(&mut self, _caller: &Caller, owner: &str, lease_ms: i64) -> Result<()> {
-        sqlx::query("UPDATE operation SET lease_until = $1 WHERE owner = $2 AND state = 'running'")
-            .bind(self.now() + lease_ms)
-            .bind(owner)
-            .execute(&mut *self.transaction)
-            .await?;
+        self.execute(
+            sql("UPDATE operation SET lease_until = $1 WHERE owner = $2 AND state = 'running'")
+                .bind(self.now() + lease_ms)
+                .bind(owner),
+        )
+        .await?;
         Ok(())
     }
 
     /// Gives up all leases of `owner`, so that another executor, or the next start of this one, goes on at once.
     pub async fn give_up_leases(&mut self, _caller: &Caller, owner: &str) -> Result<()> {
-        sqlx::query("UPDATE operation SET lease_until = NULL, owner = NULL WHERE owner = $1 AND state = 'running'")
-            .bind(owner)
-            .execute(&mut *self.transaction)
-            .await?;
+        self.execute(
+            sql("UPDATE operation SET lease_until = NULL, owner = NULL WHERE owner = $1 AND state = 'running'")
+                .bind(owner),
+        )
+        .await?;
         Ok(())
     }
 
     /// Fails with [`StoreError::Fenced`] unless the claim still holds. Every write of an executor begins with this.
     pub async fn guard(&mut self, claim: Claim) -> Result<()> {
-        let done =
-            sqlx::query("UPDATE operation SET updated_at = $1 WHERE id = $2 AND attempt = $3 AND state = 'running'")
-                .bind(self.now())
-                .bind(claim.operation.to_string())
-                .bind(claim.attempt)
-                .execute(&mut *self.transaction)
-                .await?;
-        match done.rows_affected() {
+        let done = self
+            .execute(
+                sql("UPDATE operation SET updated_at = $1 WHERE id = $2 AND attempt = $3 AND state = 'running'")
+                    .bind(self.now())
+                    .bind(claim.operation.to_string())
+                    .bind(claim.attempt),
+            )
+            .await?;
+        match done {
             0 => Err(StoreError::Fenced),
             _ => Ok(()),
         }
@@ -280,42 +280,41 @@ impl Session<'_, Write> {
         reason: Option<&str>,
         awaits: Option<&serde_json::Value>,
     ) -> Result<()> {
-        sqlx::query(
+        self.execute(sql(
             "UPDATE step SET state = $1, reason = $2, awaits = COALESCE($3, awaits) WHERE operation = $4 AND position = $5",
         )
         .bind(state)
         .bind(reason)
         .bind(awaits.map(ToString::to_string))
         .bind(claim.operation.to_string())
-        .bind(i64::from(position))
-        .execute(&mut *self.transaction)
+        .bind(i64::from(position)))
         .await?;
         Ok(())
     }
 
     /// Says what an operation waits for.
     pub async fn set_operation_reason(&mut self, claim: Claim, reason: Option<&str>) -> Result<()> {
-        sqlx::query("UPDATE operation SET reason = $1 WHERE id = $2 AND attempt = $3")
-            .bind(reason)
-            .bind(claim.operation.to_string())
-            .bind(claim.attempt)
-            .execute(&mut *self.transaction)
-            .await?;
+        self.execute(
+            sql("UPDATE operation SET reason = $1 WHERE id = $2 AND attempt = $3")
+                .bind(reason)
+                .bind(claim.operation.to_string())
+                .bind(claim.attempt),
+        )
+        .await?;
         Ok(())
     }
 
     /// Ends an operation.
     pub async fn finish_operation(&mut self, claim: Claim, state: &str, reason: Option<&str>) -> Result<()> {
-        sqlx::query(
-            "UPDATE operation SET state = $1, reason = $2, finished_at = $3, updated_at = $3, owner = NULL, \
-             lease_until = NULL WHERE id = $4 AND attempt = $5",
+        self.execute(
+            sql("UPDATE operation SET state = $1, reason = $2, finished_at = $3, updated_at = $3, owner = NULL, \
+                lease_until = NULL WHERE id = $4 AND attempt = $5")
+            .bind(state)
+            .bind(reason)
+            .bind(self.now())
+            .bind(claim.operation.to_string())
+            .bind(claim.attempt),
         )
-        .bind(state)
-        .bind(reason)
-        .bind(self.now())
-        .bind(claim.operation.to_string())
-        .bind(claim.attempt)
-        .execute(&mut *self.transaction)
         .await?;
         Ok(())
     }

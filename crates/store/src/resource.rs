@@ -4,6 +4,7 @@ use sqlx::FromRow;
 use types::{Generation, ResourceId, ResourceName, Tags, TenantName};
 
 use crate::column::{json, narrow, parse};
+use crate::statement::sql;
 use crate::{Caller, Result, Session, StoreError, Write};
 
 /// A resource as the database has it; spec and status are JSON of the kind's types.
@@ -99,10 +100,12 @@ macro_rules! select_resources {
 impl<Mode> Session<'_, Mode> {
     /// One resource.
     pub async fn resource(&mut self, caller: &Caller, id: ResourceId) -> Result<ResourceRow> {
-        let columns: Option<Columns> = sqlx::query_as(select_resources!("WHERE r.id = $1 AND r.tenant LIKE $2"))
-            .bind(id.to_string())
-            .bind(caller.pattern())
-            .fetch_optional(&mut *self.transaction)
+        let columns: Option<Columns> = self
+            .fetch_optional(
+                sql(select_resources!("WHERE r.id = $1 AND r.tenant LIKE $2"))
+                    .bind(id.to_string())
+                    .bind(caller.pattern()),
+            )
             .await?;
         let columns = columns.ok_or_else(|| StoreError::not_found(id))?;
         self.complete(columns).await
@@ -116,15 +119,15 @@ impl<Mode> Session<'_, Mode> {
         kind: &str,
         name: &ResourceName,
     ) -> Result<ResourceId> {
-        let found: Option<String> = sqlx::query_scalar(
-            "SELECT id FROM resource WHERE tenant = $1 AND kind = $2 AND name = $3 AND tenant LIKE $4",
-        )
-        .bind(tenant.as_str())
-        .bind(kind)
-        .bind(name.as_str())
-        .bind(caller.pattern())
-        .fetch_optional(&mut *self.transaction)
-        .await?;
+        let found: Option<String> = self
+            .fetch_optional_scalar(
+                sql("SELECT id FROM resource WHERE tenant = $1 AND kind = $2 AND name = $3 AND tenant LIKE $4")
+                    .bind(tenant.as_str())
+                    .bind(kind)
+                    .bind(name.as_str())
+                    .bind(caller.pattern()),
+            )
+            .await?;
         parse("resource.id", &found.ok_or_else(|| StoreError::not_found(format!("{kind} {name}")))?)
     }
 
@@ -136,15 +139,15 @@ impl<Mode> Session<'_, Mode> {
         after: Option<ResourceId>,
         limit: u32,
     ) -> Result<Vec<ResourceRow>> {
-        let rows: Vec<Columns> = sqlx::query_as(select_resources!(
-            "WHERE r.kind = $1 AND r.tenant LIKE $2 AND r.id > $3 ORDER BY r.id LIMIT $4"
-        ))
-        .bind(kind)
-        .bind(caller.pattern())
-        .bind(after.map(|id| id.to_string()).unwrap_or_default())
-        .bind(i64::from(limit))
-        .fetch_all(&mut *self.transaction)
-        .await?;
+        let rows: Vec<Columns> = self
+            .fetch_all(
+                sql(select_resources!("WHERE r.kind = $1 AND r.tenant LIKE $2 AND r.id > $3 ORDER BY r.id LIMIT $4"))
+                    .bind(kind)
+                    .bind(caller.pattern())
+                    .bind(after.map(|id| id.to_string()).unwrap_or_default())
+                    .bind(i64::from(limit)),
+            )
+            .await?;
         let mut resources = Vec::with_capacity(rows.len());
         for columns in rows {
             resources.push(self.complete(columns).await?);
@@ -154,37 +157,38 @@ impl<Mode> Session<'_, Mode> {
 
     /// The resources that refer to `target`, a hundred at most.
     pub async fn referrers(&mut self, caller: &Caller, target: ResourceId) -> Result<Vec<(ResourceId, ResourceName)>> {
-        let rows: Vec<(String, String)> = sqlx::query_as(
-            "SELECT r.id, r.name FROM reference f JOIN resource r ON r.id = f.source \
-             WHERE f.target = $1 AND f.tenant LIKE $2 ORDER BY r.id LIMIT 100",
-        )
-        .bind(target.to_string())
-        .bind(caller.pattern())
-        .fetch_all(&mut *self.transaction)
-        .await?;
+        let rows: Vec<(String, String)> = self
+            .fetch_all(
+                sql("SELECT r.id, r.name FROM reference f JOIN resource r ON r.id = f.source \
+                    WHERE f.target = $1 AND f.tenant LIKE $2 ORDER BY r.id LIMIT 100")
+                .bind(target.to_string())
+                .bind(caller.pattern()),
+            )
+            .await?;
         rows.iter().map(|(id, name)| Ok((parse("resource.id", id)?, parse("resource.name", name)?))).collect()
     }
 
     /// Whose resource it is.
     pub async fn tenant_of(&mut self, caller: &Caller, id: ResourceId) -> Result<TenantName> {
-        let tenant: Option<String> = sqlx::query_scalar("SELECT tenant FROM resource WHERE id = $1 AND tenant LIKE $2")
-            .bind(id.to_string())
-            .bind(caller.pattern())
-            .fetch_optional(&mut *self.transaction)
+        let tenant: Option<String> = self
+            .fetch_optional_scalar(
+                sql("SELECT tenant FROM resource WHERE id = $1 AND tenant LIKE $2")
+                    .bind(id.to_string())
+                    .bind(caller.pattern()),
+            )
             .await?;
         parse("resource.tenant", &tenant.ok_or_else(|| StoreError::not_found(id))?)
     }
 
     async fn complete(&mut self, columns: Columns) -> Result<ResourceRow> {
-        let tags: Vec<(String, String)> = sqlx::query_as("SELECT name, value FROM tag WHERE resource = $1")
-            .bind(&columns.id)
-            .fetch_all(&mut *self.transaction)
+        let tags: Vec<(String, String)> =
+            self.fetch_all(sql("SELECT name, value FROM tag WHERE resource = $1").bind(&columns.id)).await?;
+        let conditions: Vec<(String, i64, Option<String>, i64)> = self
+            .fetch_all(
+                sql("SELECT name, holds, reason, since FROM condition WHERE resource = $1 ORDER BY name")
+                    .bind(&columns.id),
+            )
             .await?;
-        let conditions: Vec<(String, i64, Option<String>, i64)> =
-            sqlx::query_as("SELECT name, holds, reason, since FROM condition WHERE resource = $1 ORDER BY name")
-                .bind(&columns.id)
-                .fetch_all(&mut *self.transaction)
-                .await?;
         Ok(ResourceRow {
             id: parse("resource.id", &columns.id)?,
             tenant: parse("resource.tenant", &columns.tenant)?,
@@ -215,7 +219,7 @@ impl Session<'_, Write> {
         if caller.tenant().is_some_and(|tenant| tenant != resource.tenant) {
             return Err(StoreError::not_found(format!("tenant {}", resource.tenant)));
         }
-        sqlx::query(
+        self.execute(sql(
             "INSERT INTO resource (id, tenant, kind, name, generation, spec_version, spec, state, created_at, updated_at) \
              VALUES ($1, $2, $3, $4, 1, $5, $6, 'creating', $7, $7)",
         )
@@ -225,28 +229,30 @@ impl Session<'_, Write> {
         .bind(resource.name.as_str())
         .bind(i64::from(resource.spec_version))
         .bind(resource.spec.to_string())
-        .bind(self.now())
-        .execute(&mut *self.transaction)
+        .bind(self.now()))
         .await?;
-        sqlx::query("INSERT INTO status (resource, tenant, body, updated_at) VALUES ($1, $2, $3, $4)")
-            .bind(resource.id.to_string())
-            .bind(resource.tenant.as_str())
-            .bind(resource.status.to_string())
-            .bind(self.now())
-            .execute(&mut *self.transaction)
-            .await?;
+        self.execute(
+            sql("INSERT INTO status (resource, tenant, body, updated_at) VALUES ($1, $2, $3, $4)")
+                .bind(resource.id.to_string())
+                .bind(resource.tenant.as_str())
+                .bind(resource.status.to_string())
+                .bind(self.now()),
+        )
+        .await?;
         self.set_tags(caller, resource.id, resource.tags).await
     }
 
     /// Fills in what the core chose for a resource in the transaction that makes it; the generation stays.
     pub async fn fill_in(&mut self, caller: &Caller, id: ResourceId, spec: &serde_json::Value) -> Result<()> {
-        let done = sqlx::query("UPDATE resource SET spec = $1 WHERE id = $2 AND tenant LIKE $3")
-            .bind(spec.to_string())
-            .bind(id.to_string())
-            .bind(caller.pattern())
-            .execute(&mut *self.transaction)
+        let done = self
+            .execute(
+                sql("UPDATE resource SET spec = $1 WHERE id = $2 AND tenant LIKE $3")
+                    .bind(spec.to_string())
+                    .bind(id.to_string())
+                    .bind(caller.pattern()),
+            )
             .await?;
-        found(done.rows_affected(), id)
+        found(done, id)
     }
 
     /// Puts a new spec in the place of the old one, one generation on.
@@ -257,56 +263,61 @@ impl Session<'_, Write> {
         name: &ResourceName,
         spec: &serde_json::Value,
     ) -> Result<()> {
-        let done = sqlx::query(
-            "UPDATE resource SET name = $1, spec = $2, generation = generation + 1, updated_at = $3 \
-             WHERE id = $4 AND tenant LIKE $5",
-        )
-        .bind(name.as_str())
-        .bind(spec.to_string())
-        .bind(self.now())
-        .bind(id.to_string())
-        .bind(caller.pattern())
-        .execute(&mut *self.transaction)
-        .await?;
-        found(done.rows_affected(), id)
+        let done = self
+            .execute(
+                sql("UPDATE resource SET name = $1, spec = $2, generation = generation + 1, updated_at = $3 \
+                    WHERE id = $4 AND tenant LIKE $5")
+                .bind(name.as_str())
+                .bind(spec.to_string())
+                .bind(self.now())
+                .bind(id.to_string())
+                .bind(caller.pattern()),
+            )
+            .await?;
+        found(done, id)
     }
 
     /// Moves a resource on in its life.
     pub async fn set_state(&mut self, caller: &Caller, id: ResourceId, state: &str) -> Result<()> {
-        let done = sqlx::query("UPDATE resource SET state = $1, updated_at = $2 WHERE id = $3 AND tenant LIKE $4")
-            .bind(state)
-            .bind(self.now())
-            .bind(id.to_string())
-            .bind(caller.pattern())
-            .execute(&mut *self.transaction)
+        let done = self
+            .execute(
+                sql("UPDATE resource SET state = $1, updated_at = $2 WHERE id = $3 AND tenant LIKE $4")
+                    .bind(state)
+                    .bind(self.now())
+                    .bind(id.to_string())
+                    .bind(caller.pattern()),
+            )
             .await?;
-        found(done.rows_affected(), id)
+        found(done, id)
     }
 
     /// Writes what was observed; the generation stays.
     pub async fn set_status(&mut self, caller: &Caller, id: ResourceId, status: &serde_json::Value) -> Result<()> {
-        let done = sqlx::query("UPDATE status SET body = $1, updated_at = $2 WHERE resource = $3 AND tenant LIKE $4")
-            .bind(status.to_string())
-            .bind(self.now())
-            .bind(id.to_string())
-            .bind(caller.pattern())
-            .execute(&mut *self.transaction)
+        let done = self
+            .execute(
+                sql("UPDATE status SET body = $1, updated_at = $2 WHERE resource = $3 AND tenant LIKE $4")
+                    .bind(status.to_string())
+                    .bind(self.now())
+                    .bind(id.to_string())
+                    .bind(caller.pattern()),
+            )
             .await?;
-        found(done.rows_affected(), id)
+        found(done, id)
     }
 
     /// Puts these tags in the place of all there are.
     pub async fn set_tags(&mut self, caller: &Caller, id: ResourceId, tags: &Tags) -> Result<()> {
         let tenant = self.tenant_of(caller, id).await?;
-        sqlx::query("DELETE FROM tag WHERE resource = $1").bind(id.to_string()).execute(&mut *self.transaction).await?;
+        self.execute(sql("DELETE FROM tag WHERE resource = $1").bind(id.to_string())).await?;
         for (name, value) in tags {
-            sqlx::query("INSERT INTO tag (resource, tenant, name, value) VALUES ($1, $2, $3, $4)")
-                .bind(id.to_string())
-                .bind(tenant.as_str())
-                .bind(name.as_str())
-                .bind(value.as_str())
-                .execute(&mut *self.transaction)
-                .await?;
+            self.execute(
+                sql("INSERT INTO tag (resource, tenant, name, value) VALUES ($1, $2, $3, $4)")
+                    .bind(id.to_string())
+                    .bind(tenant.as_str())
+                    .bind(name.as_str())
+                    .bind(value.as_str()),
+            )
+            .await?;
         }
         Ok(())
     }
@@ -321,18 +332,19 @@ impl Session<'_, Write> {
         reason: Option<&str>,
     ) -> Result<()> {
         let tenant = self.tenant_of(caller, id).await?;
-        sqlx::query(
-            "INSERT INTO condition (resource, tenant, name, holds, reason, since) VALUES ($1, $2, $3, $4, $5, $6) \
+        self.execute(
+            sql(
+                "INSERT INTO condition (resource, tenant, name, holds, reason, since) VALUES ($1, $2, $3, $4, $5, $6) \
              ON CONFLICT (resource, name) DO UPDATE SET reason = excluded.reason, holds = excluded.holds, \
              since = CASE WHEN condition.holds = excluded.holds THEN condition.since ELSE excluded.since END",
+            )
+            .bind(id.to_string())
+            .bind(tenant.as_str())
+            .bind(name)
+            .bind(i64::from(holds))
+            .bind(reason)
+            .bind(self.now()),
         )
-        .bind(id.to_string())
-        .bind(tenant.as_str())
-        .bind(name)
-        .bind(i64::from(holds))
-        .bind(reason)
-        .bind(self.now())
-        .execute(&mut *self.transaction)
         .await?;
         Ok(())
     }
@@ -340,34 +352,35 @@ impl Session<'_, Write> {
     /// Puts these references in the place of all that `source` has.
     pub async fn set_references(&mut self, caller: &Caller, source: ResourceId, targets: &[ResourceId]) -> Result<()> {
         let tenant = self.tenant_of(caller, source).await?;
-        sqlx::query("DELETE FROM reference WHERE source = $1")
-            .bind(source.to_string())
-            .execute(&mut *self.transaction)
-            .await?;
+        self.execute(sql("DELETE FROM reference WHERE source = $1").bind(source.to_string())).await?;
         for target in targets {
-            sqlx::query("INSERT INTO reference (source, target, tenant) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING")
-                .bind(source.to_string())
-                .bind(target.to_string())
-                .bind(tenant.as_str())
-                .execute(&mut *self.transaction)
-                .await?;
+            self.execute(
+                sql("INSERT INTO reference (source, target, tenant) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING")
+                    .bind(source.to_string())
+                    .bind(target.to_string())
+                    .bind(tenant.as_str()),
+            )
+            .await?;
         }
         Ok(())
     }
 
     /// Forgets a resource whose allocations are released and whose jobs are confirmed gone.
     pub async fn forget_resource(&mut self, caller: &Caller, id: ResourceId) -> Result<()> {
-        sqlx::query("DELETE FROM job WHERE resource = $1 AND tenant LIKE $2 AND desired IS NULL")
-            .bind(id.to_string())
-            .bind(caller.pattern())
-            .execute(&mut *self.transaction)
+        self.execute(
+            sql("DELETE FROM job WHERE resource = $1 AND tenant LIKE $2 AND desired IS NULL")
+                .bind(id.to_string())
+                .bind(caller.pattern()),
+        )
+        .await?;
+        let done = self
+            .execute(
+                sql("DELETE FROM resource WHERE id = $1 AND tenant LIKE $2")
+                    .bind(id.to_string())
+                    .bind(caller.pattern()),
+            )
             .await?;
-        let done = sqlx::query("DELETE FROM resource WHERE id = $1 AND tenant LIKE $2")
-            .bind(id.to_string())
-            .bind(caller.pattern())
-            .execute(&mut *self.transaction)
-            .await?;
-        found(done.rows_affected(), id)
+        found(done, id)
     }
 }
 

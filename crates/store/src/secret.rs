@@ -6,6 +6,7 @@ use types::{ResourceId, SecretId, SecretText};
 use zeroize::Zeroizing;
 
 use crate::column::parse;
+use crate::statement::sql;
 use crate::{Caller, Result, Session, StoreError, Write};
 
 /// Bytes of a nonce, which stands before each sealed secret.
@@ -63,22 +64,25 @@ impl<Mode> Session<'_, Mode> {
         resource: ResourceId,
         purpose: &str,
     ) -> Result<Option<SecretId>> {
-        let found: Option<String> =
-            sqlx::query_scalar("SELECT id FROM secret WHERE resource = $1 AND purpose = $2 AND tenant LIKE $3")
-                .bind(resource.to_string())
-                .bind(purpose)
-                .bind(caller.pattern())
-                .fetch_optional(&mut *self.transaction)
-                .await?;
+        let found: Option<String> = self
+            .fetch_optional_scalar(
+                sql("SELECT id FROM secret WHERE resource = $1 AND purpose = $2 AND tenant LIKE $3")
+                    .bind(resource.to_string())
+                    .bind(purpose)
+                    .bind(caller.pattern()),
+            )
+            .await?;
         found.map(|id| parse("secret.id", &id)).transpose()
     }
 
     /// Opens a secret.
     pub async fn secret(&mut self, caller: &Caller, id: SecretId) -> Result<SecretText> {
-        let sealed: Option<Vec<u8>> = sqlx::query_scalar("SELECT sealed FROM secret WHERE id = $1 AND tenant LIKE $2")
-            .bind(id.to_string())
-            .bind(caller.pattern())
-            .fetch_optional(&mut *self.transaction)
+        let sealed: Option<Vec<u8>> = self
+            .fetch_optional_scalar(
+                sql("SELECT sealed FROM secret WHERE id = $1 AND tenant LIKE $2")
+                    .bind(id.to_string())
+                    .bind(caller.pattern()),
+            )
             .await?;
         let sealed = sealed.ok_or_else(|| StoreError::not_found(format!("secret {id}")))?;
         self.store.key.open(&id.to_string(), &sealed)
@@ -97,14 +101,15 @@ impl Session<'_, Write> {
         let tenant = self.tenant_of(caller, resource).await?;
         let id = SecretId::make(self.now_unsigned()).map_err(|error| StoreError::Unusable(error.to_string()))?;
         let sealed = self.store.key.seal(&id.to_string(), plain.reveal().as_bytes())?;
-        sqlx::query("INSERT INTO secret (id, tenant, resource, purpose, sealed) VALUES ($1, $2, $3, $4, $5)")
-            .bind(id.to_string())
-            .bind(tenant.as_str())
-            .bind(resource.to_string())
-            .bind(purpose)
-            .bind(sealed)
-            .execute(&mut *self.transaction)
-            .await?;
+        self.execute(
+            sql("INSERT INTO secret (id, tenant, resource, purpose, sealed) VALUES ($1, $2, $3, $4, $5)")
+                .bind(id.to_string())
+                .bind(tenant.as_str())
+                .bind(resource.to_string())
+                .bind(purpose)
+                .bind(sealed),
+        )
+        .await?;
         Ok(id)
     }
 }

@@ -4,10 +4,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{Sqlite, Transaction};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use crate::{Installation, Result, SecretKey, StoreError, migration};
+use crate::statement::Statement;
+use crate::transaction::{Row, Scalar, Transaction};
+use crate::{Installation, Result, SecretKey, migration};
 
 /// How long a transaction waits for its turn.
 const BUSY: Duration = Duration::from_secs(30);
@@ -32,7 +33,7 @@ pub struct Write;
 
 /// One transaction. What is not committed is undone when the session is dropped.
 pub struct Session<'store, Mode = Read> {
-    pub(crate) transaction: Transaction<'static, Sqlite>,
+    transaction: Transaction,
     pub(crate) store: &'store Store,
     now: i64,
     turn: Option<SemaphorePermit<'store>>,
@@ -58,7 +59,10 @@ impl Store {
             .acquire_timeout(BUSY)
             .connect_with(options.read_only(true).create_if_missing(false))
             .await?;
-        let installation = Installation::load_or_make(&writer, &key).await?;
+        let installation = {
+            let transaction = Transaction::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await?);
+            Installation::load_or_make(transaction, &key).await?
+        };
         Ok(Self { writer, reader, background: Semaphore::new(1), key, installation })
     }
 
@@ -69,19 +73,19 @@ impl Store {
 
     /// A transaction that reads one state of the database.
     pub async fn read(&self) -> Result<Session<'_, Read>> {
-        Session::start(self, self.reader.begin().await?, None).await
+        Session::start(self, Transaction::Sqlite(self.reader.begin().await?), None).await
     }
 
     /// A transaction that may write; it has the database's only pen until it ends.
     pub async fn write(&self) -> Result<Session<'_, Write>> {
-        Session::start(self, self.writer.begin_with("BEGIN IMMEDIATE").await?, None).await
+        Session::start(self, Transaction::Sqlite(self.writer.begin_with("BEGIN IMMEDIATE").await?), None).await
     }
 
     /// The same for whoever nobody waits for. Only one at a time asks for the pen, so that a person's request stands
     /// behind one of them at most, however many there are.
     pub async fn write_in_background(&self) -> Result<Session<'_, Write>> {
         let turn = self.background.acquire().await.expect("invariant: the semaphore is never closed");
-        Session::start(self, self.writer.begin_with("BEGIN IMMEDIATE").await?, Some(turn)).await
+        Session::start(self, Transaction::Sqlite(self.writer.begin_with("BEGIN IMMEDIATE").await?), Some(turn)).await
     }
 
     /// Closes the pools after what runs has ended.
@@ -94,12 +98,10 @@ impl Store {
 impl<'store, Mode> Session<'store, Mode> {
     async fn start(
         store: &'store Store,
-        mut transaction: Transaction<'static, Sqlite>,
+        mut transaction: Transaction,
         turn: Option<SemaphorePermit<'store>>,
     ) -> Result<Self> {
-        let now: i64 = sqlx::query_scalar("SELECT CAST(unixepoch('subsec') * 1000 AS INTEGER)")
-            .fetch_one(&mut *transaction)
-            .await?;
+        let now = transaction.now().await?;
         Ok(Self { transaction, store, now, turn, mode: std::marker::PhantomData })
     }
 
@@ -117,6 +119,36 @@ impl<'store, Mode> Session<'store, Mode> {
     pub fn installation(&self) -> Installation {
         self.store.installation
     }
+
+    /// Every row that a statement gives.
+    pub(crate) async fn fetch_all<T: Row>(&mut self, statement: Statement) -> Result<Vec<T>> {
+        self.transaction.fetch_all(statement).await
+    }
+
+    /// The row that a statement gives, if there is one.
+    pub(crate) async fn fetch_optional<T: Row>(&mut self, statement: Statement) -> Result<Option<T>> {
+        self.transaction.fetch_optional(statement).await
+    }
+
+    /// The only column of every row.
+    pub(crate) async fn fetch_scalars<T: Scalar>(&mut self, statement: Statement) -> Result<Vec<T>> {
+        Ok(self.fetch_all::<(T,)>(statement).await?.into_iter().map(|(value,)| value).collect())
+    }
+
+    /// The only column of the row, if there is one.
+    pub(crate) async fn fetch_optional_scalar<T: Scalar>(&mut self, statement: Statement) -> Result<Option<T>> {
+        Ok(self.fetch_optional::<(T,)>(statement).await?.map(|(value,)| value))
+    }
+
+    /// The only column of the only row.
+    pub(crate) async fn fetch_scalar<T: Scalar>(&mut self, statement: Statement) -> Result<T> {
+        self.transaction.fetch_scalar(statement).await
+    }
+
+    /// How many rows a statement changed.
+    pub(crate) async fn execute(&mut self, statement: Statement) -> Result<u64> {
+        self.transaction.execute(statement).await
+    }
 }
 
 impl Session<'_, Write> {
@@ -124,6 +156,6 @@ impl Session<'_, Write> {
     pub async fn commit(self) -> Result<()> {
         let committed = self.transaction.commit().await;
         drop(self.turn);
-        committed.map_err(StoreError::from)
+        committed
     }
 }

@@ -3,6 +3,7 @@
 use types::{Scopes, Sha256Digest, TenantName, TokenId};
 
 use crate::column::{json, parse};
+use crate::statement::sql;
 use crate::{Caller, Result, Session, StoreError, Write};
 
 /// An API token without the token itself.
@@ -21,11 +22,12 @@ pub struct TokenRow {
 impl<Mode> Session<'_, Mode> {
     /// Who comes with the token of this digest; `None` for an unknown or revoked one.
     pub async fn caller_of_token(&mut self, sha256: Sha256Digest) -> Result<Option<Caller>> {
-        let row: Option<(String, String, String)> =
-            sqlx::query_as("SELECT id, tenant, scopes FROM token WHERE sha256 = $1 AND revoked_at IS NULL")
-                .bind(sha256.to_string())
-                .fetch_optional(&mut *self.transaction)
-                .await?;
+        let row: Option<(String, String, String)> = self
+            .fetch_optional(
+                sql("SELECT id, tenant, scopes FROM token WHERE sha256 = $1 AND revoked_at IS NULL")
+                    .bind(sha256.to_string()),
+            )
+            .await?;
         let Some((id, tenant, scopes)) = row else { return Ok(None) };
         let (id, tenant) = (parse("token.id", &id)?, parse("token.tenant", &tenant)?);
         Ok(Some(Caller::person(tenant, json("token.scopes", &scopes)?, id)))
@@ -36,15 +38,16 @@ impl Session<'_, Write> {
     /// Keeps a token by its digest.
     pub async fn add_token(&mut self, _caller: &Caller, row: &TokenRow, sha256: Sha256Digest) -> Result<()> {
         let scopes = serde_json::to_string(&row.scopes).map_err(|error| StoreError::Unusable(error.to_string()))?;
-        sqlx::query("INSERT INTO token (id, tenant, name, sha256, scopes, created_at) VALUES ($1, $2, $3, $4, $5, $6)")
-            .bind(row.id.to_string())
-            .bind(row.tenant.as_str())
-            .bind(&row.name)
-            .bind(sha256.to_string())
-            .bind(scopes)
-            .bind(self.now())
-            .execute(&mut *self.transaction)
-            .await?;
+        self.execute(
+            sql("INSERT INTO token (id, tenant, name, sha256, scopes, created_at) VALUES ($1, $2, $3, $4, $5, $6)")
+                .bind(row.id.to_string())
+                .bind(row.tenant.as_str())
+                .bind(&row.name)
+                .bind(sha256.to_string())
+                .bind(scopes)
+                .bind(self.now()),
+        )
+        .await?;
         Ok(())
     }
 }

@@ -1,0 +1,1 @@
+-- What keeps an installation going through crashes, restores and several cores.

@@ -1,0 +1,67 @@
+//! A statement in SQL that every engine takes, with the values that it is about.
+
+/// One query: its text, with `$1`, `$2`, … where values belong, and the values in that order.
+///
+/// The text must mean the same in SQLite and PostgreSQL: `ON CONFLICT` and `RETURNING` do, `INSERT OR IGNORE` and
+/// functions of dates do not. Columns are BIGINT, TEXT and bytes; what is true is 1, what is false 0.
+pub(crate) struct Statement {
+    pub(crate) text: &'static str,
+    pub(crate) values: Vec<Value>,
+}
+
+/// A value of a statement.
+pub(crate) enum Value {
+    Integer(Option<i64>),
+    Text(Option<String>),
+    Bytes(Option<Vec<u8>>),
+}
+
+/// A statement without values yet.
+pub(crate) fn sql(text: &'static str) -> Statement {
+    Statement { text, values: Vec::new() }
+}
+
+impl Statement {
+    /// Gives the next value.
+    pub(crate) fn bind(mut self, value: impl Into<Value>) -> Self {
+        self.values.push(value.into());
+        self
+    }
+}
+
+/// From what a value of each variant is made.
+macro_rules! values {
+    ($($variant:ident from $owned:ty, $($other:ty),*;)*) => {$(
+        impl From<$owned> for Value {
+            fn from(value: $owned) -> Self {
+                Self::$variant(Some(value))
+            }
+        }
+
+        impl From<Option<$owned>> for Value {
+            fn from(value: Option<$owned>) -> Self {
+                Self::$variant(value)
+            }
+        }
+
+        $(
+            impl From<$other> for Value {
+                fn from(value: $other) -> Self {
+                    Self::$variant(Some(value.into()))
+                }
+            }
+
+            impl From<Option<$other>> for Value {
+                fn from(value: Option<$other>) -> Self {
+                    Self::$variant(value.map(Into::into))
+                }
+            }
+        )*
+    )*};
+}
+
+values! {
+    Integer from i64, u32;
+    Text from String, &str, &String;
+    Bytes from Vec<u8>, &[u8];
+}
