@@ -1,5 +1,5 @@
--- Every row has a tenant. Times are milliseconds since 1970. Addresses are IPv4 as integers. Text is compared byte by byte, as SQLite does it,
--- whatever the language of the cluster.
+-- Every row has a tenant. Times are milliseconds since 1970. Addresses are IPv4 as integers. Text is compared byte by
+-- byte, as SQLite does it, whatever the language of the cluster.
 
 CREATE TABLE installation (
     name  TEXT COLLATE "C" NOT NULL PRIMARY KEY,
