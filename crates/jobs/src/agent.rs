@@ -12,7 +12,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
-use serde_json::Value;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{self, JoinSet};
@@ -31,7 +30,9 @@ use crate::outbox::Outbox;
 use crate::proto::{FromAgent, from_core};
 use crate::queue::{Offer, Queue};
 use crate::session::Session;
-use crate::{Context, CoreUrl, Hello, Job, Object, Observer, Outcome, PROTOCOL, Report, Target, Want};
+use crate::{
+    Context, CoreUrl, Held, Hello, Job, Object, Observation, Observer, Outcome, PROTOCOL, Report, Target, Want,
+};
 
 /// Longest time for calls to end and reports to leave once the agent is to stop.
 const DRAIN: Duration = Duration::from_secs(8);
@@ -167,14 +168,14 @@ struct Agent {
     /// Kept states that are still to be brought up in this start of the system; none before the target was read.
     restoring: Option<BTreeSet<Object>>,
     boot: String,
-    observations: mpsc::Receiver<(Object, Value)>,
+    observations: mpsc::Receiver<Observation>,
 }
 
 enum Event {
     Shutdown,
     Link(Box<LinkEvent>),
     CallEnded(Result<(task::Id, Vec<Report>), task::JoinError>),
-    Observed(Object, Value),
+    Observed(Observation),
     MaySpeak(mpsc::OwnedPermit<FromAgent>),
     Time,
 }
@@ -187,7 +188,8 @@ impl Agent {
                 Event::Shutdown => break,
                 Event::Link(event) => self.on_link(*event)?,
                 Event::CallEnded(ended) => self.on_call_ended(ended),
-                Event::Observed(object, status) => self.outbox.observe(object, status),
+                Event::Observed(Observation::Status(object, status)) => self.outbox.observe(object, status),
+                Event::Observed(Observation::Held(held)) => self.on_held(&held),
                 Event::MaySpeak(permit) => {
                     if let Some(message) = self.outbox.pop() {
                         permit.send(message);
@@ -210,7 +212,7 @@ impl Agent {
             () = shutdown.cancelled() => Event::Shutdown,
             event = self.link.event() => Event::Link(Box::new(event)),
             Some(ended) = self.calls.join_next_with_id() => Event::CallEnded(ended),
-            Some((object, status)) = self.observations.recv() => Event::Observed(object, status),
+            Some(observation) = self.observations.recv() => Event::Observed(observation),
             permit = may_speak(speaker) => permit.map_or(Event::Link(Box::new(LinkEvent::lost("it was closed"))), Event::MaySpeak),
             () = until(wake) => Event::Time,
         }
@@ -311,6 +313,30 @@ impl Agent {
         jobs.into_iter().for_each(|job| self.on_job(job));
         self.restored_all();
         Ok(())
+    }
+
+    /// Somebody may have changed what was made, or taken it away: it is made again, without the core.
+    fn on_held(&mut self, held: &[Held]) {
+        // Before the target was read for the first time, everything that is kept is brought up anyway.
+        if self.restoring.is_none() {
+            return;
+        }
+        let as_made = |object: &Object, version: &Version| {
+            held.iter().any(|held| held.object == *object && held.version >= *version)
+        };
+        for (object, version) in self.cache.versions() {
+            if as_made(&object, &version) || !self.queue.is_settled(object) {
+                continue;
+            }
+            match self.cache.job(object) {
+                Ok(Some(job)) if matches!(job.want, Want::Desired(_)) => {
+                    tracing::warn!(%object, %version, "it is not what it was made, and is made again");
+                    self.on_job(job);
+                }
+                Ok(_) => {}
+                Err(error) => tracing::error!(%object, %error, "what it should be cannot be read"),
+            }
+        }
     }
 
     fn restored(&mut self, object: Object) {

@@ -120,6 +120,20 @@ impl Cache {
         Ok(jobs)
     }
 
+    /// The versions of the jobs that are kept.
+    pub fn versions(&self) -> BTreeMap<Object, Version> {
+        self.kept().clone()
+    }
+
+    /// The newest job of one object.
+    pub fn job(&self, object: Object) -> Result<Option<Job>, CacheError> {
+        match read_job(&self.file(object)) {
+            Ok(job) => Ok(Some(job)),
+            Err(CacheError::File(error)) if error.is_missing() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Keeps a job in the place of the object's earlier one; to be called before it is applied.
     pub fn keep(&self, job: &Job) -> Result<(), CacheError> {
         if self.kept().get(&job.object) == Some(&job.version) {

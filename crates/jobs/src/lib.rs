@@ -38,7 +38,7 @@ pub use greeting::{Hello, Welcome};
 pub use invitation::Invitation;
 pub use job::{EntryReport, Held, Job, Object, Outcome, Report, Want};
 pub use secret_field::SecretField;
-pub use target::{Batching, Context, ImageSource, Observer, Target};
+pub use target::{Batching, Context, ImageSource, Observation, Observer, Target};
 
 /// The version of the protocol that this crate speaks.
 pub const PROTOCOL: u32 = 1;

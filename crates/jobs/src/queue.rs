@@ -24,6 +24,8 @@ struct Entry {
     waiting: Option<Waiting>,
     running: Option<Job>,
     failures: u32,
+    /// Whether the target refused the newest job.
+    is_refused: bool,
 }
 
 struct Waiting {
@@ -69,8 +71,16 @@ impl Queue {
         }
         entry.newest = job.version;
         entry.failures = 0;
+        entry.is_refused = false;
         entry.waiting = Some(Waiting { job, ready_at: now });
         Offer::Taken
+    }
+
+    /// Whether an object's newest job was brought about, as far as is known here: nothing is being done about it,
+    /// nothing waits to be, and the target did not refuse it.
+    pub fn is_settled(&self, object: Object) -> bool {
+        let settled = |entry: &Entry| entry.running.is_none() && entry.waiting.is_none() && !entry.is_refused;
+        self.objects.get(&object).is_none_or(settled)
     }
 
     /// The jobs of the next call, if one may begin. Ask until there is none; tell each call's end to [`Self::finish`].
@@ -110,7 +120,8 @@ impl Queue {
                 Outcome::Applied if matches!(job.want, Want::Gone) => {
                     self.objects.remove(object);
                 }
-                Outcome::Applied | Outcome::Refused => entry.failures = 0,
+                Outcome::Applied => entry.failures = 0,
+                Outcome::Refused => (entry.failures, entry.is_refused) = (0, true),
             }
         }
     }
@@ -127,7 +138,7 @@ impl Queue {
 
 impl Entry {
     fn of(newest: Version) -> Self {
-        Self { newest, waiting: None, running: None, failures: 0 }
+        Self { newest, waiting: None, running: None, failures: 0, is_refused: false }
     }
 
     fn start(&mut self, now: Instant) -> Option<Job> {

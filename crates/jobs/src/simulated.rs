@@ -56,6 +56,12 @@ pub struct Receipt {
     pub at: Instant,
 }
 
+impl State {
+    fn held(&self) -> Vec<Held> {
+        self.objects.iter().map(|(object, (version, _))| Held { object: *object, version: *version }).collect()
+    }
+}
+
 impl Simulated {
     /// A target with these features that takes jobs this way.
     pub fn new(features: &'static [&'static str], batching: Batching) -> Self {
@@ -111,6 +117,18 @@ impl Simulated {
         let observer = self.state().observer.clone();
         if let Some(observer) = observer {
             observer.observe(object, status).await;
+        }
+    }
+
+    /// Says what it holds, once the agent watches.
+    pub async fn look(&self) {
+        self.until(|state| state.observer.is_some()).await;
+        let (observer, held) = {
+            let state = self.state();
+            (state.observer.clone(), state.held())
+        };
+        if let Some(observer) = observer {
+            observer.found(held).await;
         }
     }
 
@@ -219,7 +237,7 @@ impl Target for Simulated {
         if let Some(reason) = &state.unreadable {
             anyhow::bail!("{reason}");
         }
-        Ok(state.objects.iter().map(|(object, (version, _))| Held { object: *object, version: *version }).collect())
+        Ok(state.held())
     }
 
     async fn apply(&self, jobs: Vec<Job>, _: &Context) -> Vec<Report> {

@@ -55,15 +55,35 @@ pub trait ImageSource: Send + Sync {
     async fn fetch(&self, sha256: Sha256Digest, sink: &mut (dyn AsyncWrite + Send + Unpin)) -> anyhow::Result<()>;
 }
 
-/// Takes what a target observes between jobs to the core; the newest observation of an object counts.
+/// What a target observes between jobs.
+#[derive(Debug)]
+pub enum Observation {
+    /// How an object fares, one of [`crate::observed`]'s types; the newest of an object counts.
+    Status(Object, serde_json::Value),
+    /// Everything on the target that bears our marks, as [`Target::held`] tells it. What is not as it was made last is
+    /// made so again.
+    Held(Vec<Held>),
+}
+
+impl Observation {
+    /// The object and how it fares, where that is what was observed.
+    pub fn into_status(self) -> Option<(Object, serde_json::Value)> {
+        match self {
+            Self::Status(object, status) => Some((object, status)),
+            Self::Held(_) => None,
+        }
+    }
+}
+
+/// Takes what a target observes between jobs to the agent, and on to the core.
 #[derive(Clone)]
 pub struct Observer {
-    sender: mpsc::Sender<(Object, serde_json::Value)>,
+    sender: mpsc::Sender<Observation>,
 }
 
 impl Observer {
     /// An observer and the end that its observations arrive at.
-    pub fn channel(bound: usize) -> (Self, mpsc::Receiver<(Object, serde_json::Value)>) {
+    pub fn channel(bound: usize) -> (Self, mpsc::Receiver<Observation>) {
         let (sender, receiver) = mpsc::channel(bound);
         (Self { sender }, receiver)
     }
@@ -72,7 +92,12 @@ impl Observer {
     pub async fn observe(&self, object: Object, status: &impl serde::Serialize) {
         if let Ok(status) = serde_json::to_value(status) {
             // The receiver is gone only when the agent is going down.
-            let _ = self.sender.send((object, status)).await;
+            let _ = self.sender.send(Observation::Status(object, status)).await;
         }
+    }
+
+    /// Hands over what the target holds, read while nothing was being applied.
+    pub async fn found(&self, held: Vec<Held>) {
+        let _ = self.sender.send(Observation::Held(held)).await;
     }
 }

@@ -5,12 +5,15 @@
 //! is ever touched.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod acl;
 pub mod admission;
+pub mod board;
 pub mod claims;
 pub mod command;
 pub mod configuration;
 pub mod diary;
 pub mod effect;
+pub mod examination;
 pub mod live_peers;
 pub mod mark;
 pub mod names;

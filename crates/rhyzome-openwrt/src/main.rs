@@ -1,13 +1,17 @@
-//! `rhyzome-openwrt`: reads its configuration, and works a router for the core until it is told to stop.
+//! `rhyzome-openwrt`: reads its configuration, and works a router for the core until it is told to stop. Its commands
+//! look at a router, and take a fresh one into service.
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use rhyzome_openwrt::configuration::{Configuration, FILE_NAME};
+use rhyzome_openwrt::examination::examine;
+use rhyzome_openwrt::router::Router;
 use rhyzome_openwrt::target::RouterTarget;
 use tracing::level_filters::LevelFilter;
 
@@ -19,14 +23,22 @@ const WORKERS: usize = 2;
 #[command(version)]
 struct Options {
     /// The configuration [default: rhyzome-openwrt.json here or in /etc/rhyzome]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", global = true)]
     config: Option<PathBuf>,
     /// Say what is wrong with the configuration and the files that it names, and do nothing else
     #[arg(long)]
     check_config: bool,
     /// The least that is logged: error, warn, info, debug or trace
-    #[arg(long, value_name = "LEVEL", env = "RHYZOME_LOG", default_value_t = LevelFilter::INFO)]
+    #[arg(long, value_name = "LEVEL", env = "RHYZOME_LOG", default_value_t = LevelFilter::INFO, global = true)]
     log_level: LevelFilter,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Say whether the configured router would do, and what it lacks; changes nothing
+    Check,
 }
 
 fn main() -> ExitCode {
@@ -36,8 +48,8 @@ fn main() -> ExitCode {
         .with_ansi(std::io::stderr().is_terminal())
         .with_max_level(options.log_level)
         .init();
-    match run(&options) {
-        Ok(()) => ExitCode::SUCCESS,
+    match run(options) {
+        Ok(code) => code,
         Err(error) => {
             eprintln!("rhyzome-openwrt: {error:#}");
             ExitCode::FAILURE
@@ -45,20 +57,42 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(options: &Options) -> anyhow::Result<()> {
+fn run(options: Options) -> anyhow::Result<ExitCode> {
     pki::install_provider();
-    let loaded = config::load::<Configuration>(options.config.as_deref(), FILE_NAME)?;
-    let target = RouterTarget::configured(&loaded.value).with_context(|| loaded.path.display().to_string())?;
-    if options.check_config {
-        println!("{}: in order", loaded.path.display());
-        return Ok(());
-    }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build()?;
-    runtime.block_on(serve(loaded.value, target))
+    let loaded = config::load::<Configuration>(options.config.as_deref(), FILE_NAME)?;
+    let in_file = || loaded.path.display().to_string();
+    match options.command {
+        Some(Command::Check) => {
+            let router = Router::configured(&loaded.value.router).with_context(in_file)?;
+            runtime.block_on(check(&router, &loaded.value))
+        }
+        None => {
+            let target = RouterTarget::configured(&loaded.value).with_context(in_file)?;
+            if options.check_config {
+                println!("{}: in order", loaded.path.display());
+                return Ok(ExitCode::SUCCESS);
+            }
+            runtime.block_on(serve(loaded.value, target))?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
 }
 
 async fn serve(configuration: Configuration, target: RouterTarget) -> anyhow::Result<()> {
     let software = concat!("rhyzome-openwrt ", env!("CARGO_PKG_VERSION"));
     jobs::agent::serve(&configuration.agent, software, Arc::new(target)).await?;
     Ok(())
+}
+
+async fn check(router: &Router, configuration: &Configuration) -> anyhow::Result<ExitCode> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs().cast_signed();
+    let findings = examine(router, configuration, now).await?;
+    for finding in &findings {
+        println!("{finding}");
+    }
+    Ok(match findings.iter().all(|finding| finding.is_good) {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    })
 }

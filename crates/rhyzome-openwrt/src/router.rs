@@ -7,9 +7,13 @@ use anyhow::Context;
 use pki::{Alpn, Roots, client_config};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use ubus::{BoxError, Client, Credentials, Https, Limits, Outcome, Transaction, TransactionError, Ubus, UbusError};
+use ubus::{
+    BoxError, Client, Credentials, Https, Limits, Outcome, Session, Status, Transaction, TransactionError, Ubus,
+    UbusError,
+};
 use uci::{Change, Config, PackageName};
 
+use crate::board::{Board, Info};
 use crate::command::Command;
 use crate::configuration::RouterConfig;
 use crate::effect::Dump;
@@ -64,9 +68,26 @@ impl Router {
         Ok(Self { client, transaction, packages: PACKAGES.into_iter().map(package_name).collect() })
     }
 
+    /// Logs in.
+    pub async fn session(&self) -> Result<Session, UbusError> {
+        self.client.login(None).await
+    }
+
     /// Reads the packages that networks have sections in.
     pub async fn config(&self) -> Result<Config, UbusError> {
         self.client.read(&self.packages).await
+    }
+
+    /// Reads which router this is.
+    pub async fn board(&self) -> anyhow::Result<Board> {
+        let answer = self.client.call("system", "board", json!({})).await?;
+        serde_json::from_value(answer.unwrap_or_default()).context("system board is not as expected")
+    }
+
+    /// Reads how the router fares.
+    pub async fn info(&self) -> anyhow::Result<Info> {
+        let answer = self.client.call("system", "info", json!({})).await?;
+        serde_json::from_value(answer.unwrap_or_default()).context("system info is not as expected")
     }
 
     /// Reads the state of the interfaces.
@@ -79,7 +100,13 @@ impl Router {
     pub async fn run(&self, command: &Command) -> anyhow::Result<Output> {
         let args = json!({"command": command.program, "params": command.arguments});
         let answer = self.client.call("file", "exec", args).await;
-        let answer = answer.with_context(|| format!("the router does not run {command}"))?;
+        let answer = answer.map_err(|error| {
+            let reason = match error.status() {
+                Some(Status::PermissionDenied) => format!("the login may not run {command}"),
+                _ => format!("the router does not run {command}"),
+            };
+            anyhow::Error::new(error).context(reason)
+        })?;
         serde_json::from_value(answer.unwrap_or_default()).context("file exec is not as expected")
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
@@ -34,6 +35,8 @@ pub struct RouterTarget {
     endpoint: Endpoint,
     /// Whoever changes the router has it: a look that began before a change must not act after it.
     turn: Mutex<()>,
+    /// Whether the router's release is one that we work.
+    is_fit: AtomicBool,
 }
 
 /// Where peers reach the router.
@@ -56,11 +59,21 @@ impl RouterTarget {
 
     /// A target on `router`.
     pub fn new(router: Router, settings: Settings, endpoint: Endpoint) -> Self {
-        Self { router, settings, endpoint, turn: Mutex::new(()) }
+        Self { router, settings, endpoint, turn: Mutex::new(()), is_fit: AtomicBool::new(false) }
+    }
+
+    /// Refuses a router that we do not work; looks again only when the router is read.
+    async fn check_board(&self) -> anyhow::Result<()> {
+        if !self.is_fit.load(Ordering::Relaxed) {
+            self.router.board().await?.check()?;
+            self.is_fit.store(true, Ordering::Relaxed);
+        }
+        Ok(())
     }
 
     /// Brings all of `jobs` about in one transaction.
     async fn together(&self, jobs: &[Job]) -> Result<Vec<Report>, Failure> {
+        self.check_board().await.map_err(Failure::Router)?;
         let dump = self.router.dump().await.map_err(Failure::Router)?;
         let name_servers = self.router.name_servers().await;
         let decided = OnceLock::new();
@@ -187,10 +200,18 @@ impl Target for RouterTarget {
     }
 
     async fn capacity(&self) -> observed::Capacity {
-        observed::Capacity::default()
+        // What it does not tell is not needed for its work.
+        let note = match (self.router.board().await, self.router.info().await) {
+            (Ok(board), Ok(info)) => Some(format!("{board}, {info}")),
+            (Ok(board), Err(_)) => Some(board.to_string()),
+            (Err(_), _) => None,
+        };
+        observed::Capacity { note, ..observed::Capacity::default() }
     }
 
     async fn held(&self) -> anyhow::Result<Vec<Held>> {
+        self.is_fit.store(false, Ordering::Relaxed);
+        self.check_board().await?;
         Ok(held(&self.router.config().await?))
     }
 
@@ -223,9 +244,13 @@ impl Target for RouterTarget {
         let mut diary = Diary::default();
         loop {
             ticks.tick().await;
-            let changes = diary.enter(self.look().await);
-            for (object, endpoint_host) in changes {
+            let look = self.look().await;
+            let held = look.as_ref().ok().map(|sight| sight.held.clone());
+            for (object, endpoint_host) in diary.enter(look) {
                 observer.observe(object, &observed::Network { endpoint_host }).await;
+            }
+            if let Some(held) = held {
+                observer.found(held).await;
             }
         }
     }

@@ -37,6 +37,8 @@ pub struct Surroundings {
     pub root: Root,
     /// The folder for the files of its programs.
     pub run: PathBuf,
+    /// The version of OpenWrt that it says it is.
+    pub release: String,
 }
 
 /// The machine, with its thread.
@@ -47,6 +49,7 @@ pub struct NamespaceMachine {
     interfaces: Arc<Mutex<Interfaces>>,
     messages: Sender<Message>,
     thread: Option<JoinHandle<()>>,
+    release: String,
 }
 
 impl NamespaceMachine {
@@ -62,6 +65,7 @@ impl NamespaceMachine {
         let (ready, is_ready) = mpsc::channel();
         // Nothing is sent: it is dropped with the thread, also by a panic.
         let (alive, ended) = oneshot::channel();
+        let release = surroundings.release.clone();
         let (root, shared, sender) = (surroundings.root.clone(), Arc::clone(&interfaces), messages.clone());
         let thread = std::thread::spawn(move || {
             let _alive = alive;
@@ -78,7 +82,7 @@ impl NamespaceMachine {
         });
         is_ready.recv().expect("invariant: the thread answers before it ends")?;
         let configs = Configs::new(root.config.clone());
-        let machine = NamespaceMachine { root, configs, started, interfaces, messages, thread: Some(thread) };
+        let machine = NamespaceMachine { root, configs, started, interfaces, messages, thread: Some(thread), release };
         Ok((machine, ended))
     }
 
@@ -120,7 +124,7 @@ impl Machine for NamespaceMachine {
                 self.with_interfaces(|all| all.show(&name, self.now())).map(Some).ok_or(Status::NotFound)
             }
             Question::Leases { ipv4, ipv6 } => self.leases(ipv4, ipv6),
-            Question::Board => Ok(Some(system::board())),
+            Question::Board => Ok(Some(system::board(&self.release))),
             Question::Info => Ok(Some(system::info(&self.root.tmp))),
             Question::KeyPair => wireguard::key_pair().map(Some).map_err(|error| {
                 tracing::warn!(%error, "cannot make a key pair");

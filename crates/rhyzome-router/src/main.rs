@@ -109,7 +109,8 @@ fn run(settings: &Settings, state: &State, ready: Ready) -> Result<()> {
     if let Some(uplink) = &settings.uplink {
         uplink.up(&namespace).context("cannot make the uplink")?;
     }
-    let surroundings = Surroundings { namespace, root: state.root(), run: state.run() };
+    let surroundings =
+        Surroundings { namespace, root: state.root(), run: state.run(), release: settings.release.clone() };
     let (machine, broken) = NamespaceMachine::start(surroundings)?;
 
     runtime.block_on(async {

@@ -34,6 +34,14 @@ pub struct Settings {
     pub users: BTreeMap<String, User>,
     /// The way out, if there is one.
     pub uplink: Option<Uplink>,
+    /// The version of OpenWrt that the router says it is.
+    #[serde(default = "release")]
+    pub release: String,
+}
+
+/// The version whose interfaces the router has.
+fn release() -> String {
+    "24.10".to_owned()
 }
 
 /// Somebody who may log in.

@@ -8,20 +8,17 @@ use nix::sys::statvfs::statvfs;
 
 use crate::json::{Json, Members, object};
 
-/// The version of OpenWrt whose interfaces the router has.
-const OPENWRT: &str = "24.10";
-
-/// `system board`.
+/// `system board` of a router that says it is this version of OpenWrt.
 #[must_use]
-pub fn board() -> Members {
+pub fn board(openwrt: &str) -> Members {
     let hostname = nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let own = concat!("rhyzome-router ", env!("CARGO_PKG_VERSION"));
     let release = object([
         ("distribution", "OpenWrt".into()),
-        ("version", OPENWRT.into()),
+        ("version", openwrt.into()),
         ("revision", own.into()),
         ("target", "rhyzome/router".into()),
-        ("description", format!("{own}, like OpenWrt {OPENWRT}").into()),
+        ("description", format!("{own}, like OpenWrt {openwrt}").into()),
         ("builddate", "0".into()),
     ]);
     members([

@@ -131,6 +131,14 @@ pub enum UbusError {
         /// Why, in uhttpd's words.
         message: String,
     },
+    /// A session that was made for the call may not make it.
+    #[error("the login may not call {object} {method}: expected an access list of rpcd that grants it")]
+    Denied {
+        /// The object.
+        object: String,
+        /// The method.
+        method: String,
+    },
     /// The object refused the call.
     #[error("{object} {method}: {status}")]
     Status {
@@ -153,7 +161,7 @@ impl UbusError {
     /// Whether the session has expired, or its user may not make the call.
     #[must_use]
     pub fn is_access_denied(&self) -> bool {
-        matches!(self, Self::Rpc { code: RpcCode::AccessDenied, .. })
+        matches!(self, Self::Denied { .. } | Self::Rpc { code: RpcCode::AccessDenied, .. })
     }
 
     /// The status with which the object refused the call.
@@ -172,9 +180,11 @@ impl UbusError {
             Self::Transport { .. } | Self::Deadline { .. } | Self::Http { .. } => true,
             Self::Rpc { code, .. } => *code == RpcCode::Timeout,
             Self::Status { status, .. } => matches!(status, Status::Timeout | Status::ConnectionFailed),
-            Self::RequestTooLarge { .. } | Self::ReplyTooLarge { .. } | Self::Malformed { .. } | Self::Login { .. } => {
-                false
-            }
+            Self::RequestTooLarge { .. }
+            | Self::ReplyTooLarge { .. }
+            | Self::Malformed { .. }
+            | Self::Denied { .. }
+            | Self::Login { .. } => false,
         }
     }
 

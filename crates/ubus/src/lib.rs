@@ -23,6 +23,7 @@ pub use error::{RpcCode, UbusError};
 #[cfg(feature = "https")]
 pub use https::{Https, HttpsError, Limits};
 pub use lock::{Lock, LockError};
+pub use rights::Rights;
 pub use session::{Client, Credentials, Session};
 pub use status::Status;
 pub use transaction::{BoxError, Outcome, Settings, SettingsError, Step, Transaction, TransactionError, UndoError};

@@ -1,13 +1,12 @@
 //! What a session may do, as its login tells.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
-/// The `acls` of a login, as far as a transaction needs them.
+/// The `acls` of a login: what its session may do.
 #[derive(Debug, Default)]
-pub(crate) struct Rights {
-    packages: Vec<Grant>,
-    objects: Vec<Grant>,
-}
+pub struct Rights(BTreeMap<String, Vec<Grant>>);
 
 /// A pattern of names, and what may be done with them.
 #[derive(Debug)]
@@ -19,28 +18,25 @@ struct Grant {
 impl Rights {
     /// Reads `{"uci":{"pattern":["read","write"]},"ubus":{"pattern":["method"]}}`.
     pub(crate) fn from_acls(acls: &Value) -> Self {
-        Self { packages: grants(acls, "uci"), objects: grants(acls, "ubus") }
+        let scopes = acls.as_object().into_iter().flatten();
+        Self(scopes.map(|(scope, granted)| (scope.clone(), grants(granted))).collect())
     }
 
-    /// Whether the session may `read` or `write` a package.
-    pub(crate) fn allow_package(&self, package: &str, verb: &str) -> bool {
-        self.packages.iter().any(|grant| grant.covers(package, verb))
-    }
-
-    /// Whether the session may call a method of an object.
-    pub(crate) fn allow_call(&self, object: &str, method: &str) -> bool {
-        self.objects.iter().any(|grant| grant.covers(object, method))
+    /// Whether the session may do `verb` with an object of a scope: call a method of an object in `ubus`, `read` or
+    /// `write` a package in `uci`, `read`, `write` or `exec` a path in `file`.
+    #[must_use]
+    pub fn allow(&self, scope: &str, object: &str, verb: &str) -> bool {
+        self.0.get(scope).is_some_and(|granted| granted.iter().any(|grant| grant.covers(object, verb)))
     }
 }
 
-fn grants(acls: &Value, scope: &str) -> Vec<Grant> {
-    let granted = acls.get(scope).and_then(Value::as_object).into_iter().flatten();
+fn grants(granted: &Value) -> Vec<Grant> {
     let grant = |(pattern, verbs): (&String, &Value)| {
         let verbs = verbs.as_array().into_iter().flatten();
         let verbs = verbs.filter_map(|verb| verb.as_str().map(str::to_owned)).collect();
         Grant { pattern: pattern.clone(), verbs }
     };
-    granted.map(grant).collect()
+    granted.as_object().into_iter().flatten().map(grant).collect()
 }
 
 impl Grant {
@@ -85,15 +81,15 @@ mod tests {
     fn rights_follow_the_patterns() {
         let acls = json!({"uci": {"*": ["read"], "dhcp": ["read", "write"], "fire*": ["write"], "net?ork": ["write"]}, "ubus": {"uci": ["get", "set"], "session": ["*"]}});
         let rights = Rights::from_acls(&acls);
-        assert!(rights.allow_package("anything", "read") && !rights.allow_package("anything", "write"));
+        assert!(rights.allow("uci", "anything", "read") && !rights.allow("uci", "anything", "write"));
         for package in ["dhcp", "firewall", "network"] {
-            assert!(rights.allow_package(package, "write"), "{package}");
+            assert!(rights.allow("uci", package, "write"), "{package}");
         }
-        assert!(!rights.allow_package("netwwork", "write"));
-        assert!(rights.allow_call("uci", "get") && !rights.allow_call("uci", "apply"));
-        assert!(rights.allow_call("session", "destroy") && !rights.allow_call("system", "board"));
-        assert!(!Rights::from_acls(&json!({})).allow_package("dhcp", "read"));
-        assert!(!Rights::from_acls(&json!({"uci": "all"})).allow_package("dhcp", "read"));
+        assert!(!rights.allow("uci", "netwwork", "write"));
+        assert!(rights.allow("ubus", "uci", "get") && !rights.allow("ubus", "uci", "apply"));
+        assert!(rights.allow("ubus", "session", "destroy") && !rights.allow("ubus", "system", "board"));
+        assert!(!Rights::from_acls(&json!({})).allow("uci", "dhcp", "read"));
+        assert!(!Rights::from_acls(&json!({"uci": "all"})).allow("uci", "dhcp", "read"));
     }
 
     #[test]

@@ -88,7 +88,9 @@ impl Session {
         self.id.reveal() == other.id.reveal()
     }
 
-    pub(crate) fn rights(&self) -> &Rights {
+    /// What the login said that the session may do.
+    #[must_use]
+    pub fn rights(&self) -> &Rights {
         &self.rights
     }
 }
@@ -115,13 +117,16 @@ impl Client {
     pub async fn call(&self, object: &str, method: &str, args: Value) -> Result<Option<Value>, UbusError> {
         if let Some(session) = self.kept() {
             match session.call(object, method, args.clone()).await {
-                Err(error) if error.is_access_denied() => {}
+                Err(error) if error.is_access_denied() => self.forget(),
                 done => return done,
             }
         }
         let session = Arc::new(self.login(None).await?);
         self.keep(Arc::clone(&session));
-        session.call(object, method, args).await
+        session.call(object, method, args).await.map_err(|error| match error.is_access_denied() {
+            true => UbusError::Denied { object: object.to_owned(), method: method.to_owned() },
+            false => error,
+        })
     }
 
     /// Reads packages as they are, without anybody's staged changes.
@@ -147,6 +152,10 @@ impl Client {
 
     fn kept(&self) -> Option<Arc<Session>> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn forget(&self) {
+        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     fn keep(&self, session: Arc<Session>) {

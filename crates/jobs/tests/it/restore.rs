@@ -54,6 +54,28 @@ async fn what_is_held_is_left_alone_until_the_system_starts_again() {
 }
 
 #[tokio::test]
+async fn what_somebody_takes_away_comes_back_within_a_look() {
+    let core = Core::start();
+    let (dir, target) = (tempfile::tempdir().unwrap(), Arc::new(Simulated::hypervisor()));
+    target.answer(network(3), &[Outcome::Refused]);
+    let agent = Agent::start(&core, dir.path(), &target);
+    for (number, outcome) in [(1, Outcome::Applied), (2, Outcome::Applied), (3, Outcome::Refused)] {
+        core.put(job(number, "1:1"));
+        core.until_said(network(number), version("1:1"), outcome).await;
+    }
+    let handed = target.state().receipts.len();
+    target.look().await;
+    target.state().objects.remove(&network(1));
+    // As an agent tells of what was edited.
+    target.state().objects.get_mut(&network(2)).unwrap().0 = version("0:0");
+    target.look().await;
+    target.until_held(network(1), version("1:1")).await;
+    target.until_held(network(2), version("1:1")).await;
+    agent.stop().await;
+    assert_eq!(target.state().receipts.len(), handed + 2, "what was refused is not tried again");
+}
+
+#[tokio::test]
 async fn what_is_gone_stays_gone() {
     let (core, dir, _) = orphaned(vec![job(1, "1:1"), job(2, "1:1"), gone(1, "1:2")]).await;
     let empty = Arc::new(Simulated::hypervisor());

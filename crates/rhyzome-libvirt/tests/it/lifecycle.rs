@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use jobs::desired::Power;
 use jobs::observed::{Accelerator, Guest, Instance, PowerState};
-use jobs::{Held, Object, Observer, Outcome, Target, Want};
+use jobs::{Held, Object, Observation, Observer, Outcome, Target, Want};
 use tokio::sync::mpsc::Receiver;
 
 use crate::ground::{ADDRESS, Ground, IMAGE, INSTANCE, NETWORK, apply, as_sent, bring, eventually, remove};
@@ -147,15 +147,15 @@ fn disk_inode(ground: &Ground) -> u64 {
 }
 
 /// Waits until a guest was observed.
-async fn guest(observations: &mut Receiver<(Object, serde_json::Value)>) -> Guest {
+async fn guest(observations: &mut Receiver<Observation>) -> Guest {
     eventually("the guest's report", async || {
-        let (object, status) = observations.recv().await.unwrap();
+        let (object, status) = observations.recv().await.unwrap().into_status().unwrap();
         assert_eq!(object, Object::Instance(INSTANCE));
         serde_json::from_value::<Instance>(status).unwrap().guest
     })
     .await
 }
 
-fn drain(observations: &mut Receiver<(Object, serde_json::Value)>) {
+fn drain(observations: &mut Receiver<Observation>) {
     while observations.try_recv().is_ok() {}
 }

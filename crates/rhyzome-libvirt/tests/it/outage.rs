@@ -41,7 +41,7 @@ async fn lose_libvirtd(mut ground: Ground) {
         tokio::select! {
             () = target.watch(observer) => None,
             observed = observations.recv() => {
-                let status: Instance = serde_json::from_value(observed?.1).unwrap();
+                let status: Instance = serde_json::from_value(observed?.into_status()?.1).unwrap();
                 (status.power == PowerState::Failed).then_some(())
             }
         }

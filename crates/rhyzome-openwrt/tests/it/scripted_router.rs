@@ -38,6 +38,8 @@ pub struct State {
     pub broken: BTreeSet<String>,
     /// Instances of dnsmasq that do not start.
     pub silent: BTreeSet<String>,
+    /// What it runs; 24.10.1 where nothing is said.
+    pub release: Option<&'static str>,
     /// How many applies came.
     pub applies: usize,
     /// The commands that changed something.
@@ -98,6 +100,7 @@ impl Ubus for ScriptedRouter {
                 Ok(None)
             }
             ("uci", method) => state.uci(sid.reveal(), method, &args),
+            ("system", "board") => Ok(Some(state.board())),
             ("network.interface", "dump") => Ok(Some(state.dump())),
             ("service", "list") => Ok(Some(state.services())),
             ("file", "exec") => Ok(Some(state.exec(&args))),
@@ -108,6 +111,11 @@ impl Ubus for ScriptedRouter {
 }
 
 impl State {
+    fn board(&self) -> Value {
+        let version = self.release.unwrap_or("24.10.1");
+        json!({"model": "Scripted", "system": "none", "release": {"distribution": "OpenWrt", "version": version}})
+    }
+
     fn login(&mut self) -> Value {
         self.logins += 1;
         let sid = format!("{:032x}", self.logins);

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use jobs::{Context, ImageSource, Job, Object, Outcome, Report, Target, Want};
+use jobs::{Context, ImageSource, Job, Object, Observation, Outcome, Report, Target, Want};
 use rhyzome_openwrt::router::Router;
 use rhyzome_openwrt::target::{Endpoint, RouterTarget};
 use serde_json::{Value, json};
@@ -220,15 +220,33 @@ async fn drift_is_told_and_undone_and_others_sections_are_left() {
 }
 
 #[tokio::test]
-async fn a_look_between_jobs_tells_the_endpoint_and_sets_peers_right() {
+async fn a_look_between_jobs_tells_the_endpoint_sets_peers_right_and_says_what_drifted() {
     let bench = Bench::new();
     bench.applied(wanted(1, &with_peers(network_json(1), &[2]), 1)).await;
     bench.router.state().peers.get_mut("rz1w").unwrap().clear();
     let (observer, mut observed) = jobs::Observer::channel(8);
     let seen = tokio::select! {
         () = bench.target.watch(observer) => panic!("it watches for as long as it lives"),
-        seen = observed.recv() => seen,
+        seen = async { (observed.recv().await.unwrap(), observed.recv().await.unwrap()) } => seen,
     };
-    assert_eq!(seen, Some((Object::Network(network_id(1)), json!({"endpoint_host": "203.0.113.2"}))));
+    let (Observation::Status(object, status), Observation::Held(held)) = seen else { panic!("{seen:?}") };
+    assert_eq!((object, status), (Object::Network(network_id(1)), json!({"endpoint_host": "203.0.113.2"})));
+    assert_eq!(held[0].version, version(1));
     assert_eq!(bench.router.state().peers["rz1w"].len(), 1, "it came back");
+}
+
+#[tokio::test]
+async fn a_router_without_fw4_is_refused_and_left_alone() {
+    for release in ["21.02.7", "19.07.10"] {
+        let bench = Bench::new();
+        bench.router.state().release = Some(release);
+        let error = bench.target.held().await.unwrap_err().to_string();
+        assert!(error.contains(release) && error.contains("expected 22.03 or later"), "{error}");
+        let report = bench.apply(vec![wanted(1, &network_json(1), 1)]).await.pop().unwrap();
+        assert_eq!((report.outcome, report.reason), (Outcome::Retrying, Some(error)));
+        assert_eq!(bench.router.files(), INITIAL.map(|(_, text)| text.to_owned()));
+        // The operator upgrades it.
+        bench.router.state().release = Some("22.03.7");
+        bench.applied(wanted(1, &network_json(1), 1)).await;
+    }
 }

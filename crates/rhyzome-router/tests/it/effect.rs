@@ -26,7 +26,7 @@ impl Bench {
         let namespace = Namespace::new(&inside.name);
         let running = Running::start(|root| {
             let run = root.config.with_file_name("run");
-            NamespaceMachine::start(Surroundings { namespace, root, run }).unwrap().0
+            NamespaceMachine::start(Surroundings { namespace, root, run, release: "24.10".to_owned() }).unwrap().0
         });
         Bench { running, outside, _inside: inside }
     }

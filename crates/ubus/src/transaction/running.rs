@@ -99,12 +99,12 @@ impl<'a> Running<'a> {
     /// Without these rights a transaction would fail half-way, and look as if its session had expired.
     fn check_rights(&self) -> Result<(), TransactionError> {
         let rights = self.session.rights();
-        let method = METHODS.iter().find(|method| !rights.allow_call("uci", method));
+        let method = METHODS.iter().find(|method| !rights.allow("ubus", "uci", method));
         if let Some(method) = method {
             return Err(TransactionError::Denied { what: format!("call uci {method}") });
         }
         for (package, verb) in self.packages.iter().flat_map(|package| [(package, "read"), (package, "write")]) {
-            if !rights.allow_package(package.as_str(), verb) {
+            if !rights.allow("uci", package.as_str(), verb) {
                 return Err(TransactionError::Denied { what: format!("{verb} package {package}") });
             }
         }
