@@ -19,6 +19,11 @@ impl Jitter {
     pub fn draw() -> Self {
         Self::from_bits(getrandom::u32().unwrap_or(u32::MAX / 2))
     }
+
+    /// The number itself.
+    pub fn share(self) -> f64 {
+        self.0
+    }
 }
 
 /// The wait after `failures` failures in a row: a second, then twice as long each time up to a minute, of which a half

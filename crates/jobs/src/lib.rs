@@ -6,6 +6,7 @@
 
 pub mod agent;
 pub mod backoff;
+pub mod bundle;
 pub mod cache;
 pub mod connection;
 pub mod convert;

@@ -1,4 +1,8 @@
-//! A target in memory: it holds what it is told and answers as it was scripted. For tests and measurements.
+//! A target in memory: it holds what it is told and answers as it was scripted, or with the faults it was given. For
+//! tests and measurements, and for `rhyzome-sim`.
+
+mod fault;
+mod pattern;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -8,10 +12,16 @@ use async_trait::async_trait;
 use tokio::sync::watch;
 use types::Version;
 
+pub use fault::{Faults, Foreign, Refusal};
+pub use pattern::Pattern;
+
+use crate::backoff::Jitter;
 use crate::{Batching, Context, Held, Job, Object, Observer, Outcome, Report, Target, Want, desired, observed};
 
 /// How long [`Simulated::until`] waits before it gives up.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// How many receipts are kept; half of them go when there are more.
+const RECEIPTS: usize = 100_000;
 
 /// A router or hypervisor in memory. Without a script it applies everything at once and reports what a healthy one
 /// would observe: instances are as they should be and their guests are up.
@@ -22,6 +32,7 @@ pub struct Simulated {
     state: Mutex<State>,
     changed: watch::Sender<()>,
     open: watch::Sender<bool>,
+    faults: watch::Sender<Faults>,
 }
 
 /// What a simulated target has and had.
@@ -29,7 +40,7 @@ pub struct Simulated {
 pub struct State {
     /// What it holds, with the desired state it was brought to.
     pub objects: BTreeMap<Object, (Version, String)>,
-    /// Every job that it was handed, in order.
+    /// Every job that it was handed, in order, the newest hundred thousand.
     pub receipts: Vec<Receipt>,
     /// Why it cannot say what it holds, where it cannot.
     pub unreadable: Option<String>,
@@ -38,6 +49,8 @@ pub struct State {
     /// How often it was asked what it holds.
     pub readings: u64,
     script: BTreeMap<Object, VecDeque<Outcome>>,
+    /// How often the newest version of an object was to be tried again.
+    retried: BTreeMap<Object, (Version, u32)>,
     observer: Option<Observer>,
 }
 
@@ -72,6 +85,7 @@ impl Simulated {
             state: Mutex::default(),
             changed: watch::Sender::new(()),
             open: watch::Sender::new(true),
+            faults: watch::Sender::default(),
         }
     }
 
@@ -99,6 +113,20 @@ impl Simulated {
     /// Answers the next jobs for `object` like this, one outcome a job, and applies after that.
     pub fn answer(&self, object: Object, outcomes: &[Outcome]) {
         self.state().script.insert(object, outcomes.iter().copied().collect());
+    }
+
+    /// Makes it behave with these faults, in the place of the ones it had.
+    pub fn set_faults(&self, faults: Faults) {
+        self.faults.send_replace(faults);
+    }
+
+    /// Makes it hold what these jobs asked for, as if it had applied them.
+    pub fn recall(&self, jobs: impl IntoIterator<Item = Job>) {
+        let held = jobs.into_iter().filter_map(|job| match job.want {
+            Want::Desired(desired) => Some((job.object, (job.version, desired))),
+            Want::Gone => None,
+        });
+        self.state().objects = held.collect();
     }
 
     /// Makes calls wait before they do anything.
@@ -161,6 +189,9 @@ impl Simulated {
             drop(state);
             panic!("as it was told to");
         }
+        if state.receipts.len() == RECEIPTS {
+            state.receipts.drain(..RECEIPTS / 2);
+        }
         state.receipts.push(Receipt {
             object: job.object,
             version: job.version,
@@ -174,18 +205,45 @@ impl Simulated {
             Outcome::Refused => return Report::refused(&job, "the script says so"),
             Outcome::Applied => {}
         }
-        let report = Report::applied(&job);
+        let faults = self.faults.borrow();
+        if let Some(reason) = faults.refusal(job.object) {
+            return Report::refused(&job, reason);
+        }
+        if state.is_to_retry(&job, faults.retries) {
+            return Report::retrying(&job, "the scenario says so");
+        }
+        let entries = faults.refused_entries(&job);
+        let report = Report { entries, ..Report::applied(&job) };
         match job.want {
             Want::Gone => {
                 state.objects.remove(&job.object);
+                state.retried.remove(&job.object);
                 report
             }
             Want::Desired(desired) => {
                 let status = healthy(job.object, &desired);
-                state.objects.insert(job.object, (job.version, desired));
+                match faults.forgets(job.object) {
+                    true => state.objects.remove(&job.object),
+                    false => state.objects.insert(job.object, (job.version, desired)),
+                };
                 Report { status, ..report }
             }
         }
+    }
+}
+
+impl State {
+    /// Whether a job is to be tried again, as it was not often enough.
+    fn is_to_retry(&mut self, job: &Job, times: u32) -> bool {
+        let (version, retried) = self.retried.entry(job.object).or_insert((job.version, 0));
+        if *version != job.version {
+            (*version, *retried) = (job.version, 0);
+        }
+        if *retried >= times {
+            return false;
+        }
+        *retried += 1;
+        true
     }
 }
 
@@ -234,16 +292,22 @@ impl Target for Simulated {
     async fn held(&self) -> anyhow::Result<Vec<Held>> {
         let mut state = self.state();
         state.readings += 1;
-        if let Some(reason) = &state.unreadable {
+        let faults = self.faults.borrow();
+        if let Some(reason) = state.unreadable.as_ref().or(faults.unreadable.as_ref()) {
             anyhow::bail!("{reason}");
         }
-        Ok(state.held())
+        Ok(faults.as_held(state.held()))
     }
 
     async fn apply(&self, jobs: Vec<Job>, _: &Context) -> Vec<Report> {
         let mut open = self.open.subscribe();
         // The sender lives as long as `self`.
         let _ = open.wait_for(|open| *open).await;
+        let pause = self.faults.borrow().pause(Jitter::draw());
+        if !pause.is_zero() {
+            tokio::time::sleep(pause).await;
+        }
+        let _ = self.faults.subscribe().wait_for(|faults| !faults.silent).await;
         let together = jobs.len();
         let reports = jobs.into_iter().map(|job| self.take(job, together)).collect();
         self.changed.send_replace(());

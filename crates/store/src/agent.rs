@@ -156,17 +156,20 @@ impl Session<'_, Write> {
         if let Some(id) = found {
             return parse("target.id", &id);
         }
-        let id = TargetId::make(self.now_unsigned()).map_err(|error| StoreError::Unusable(error.to_string()))?;
-        self.execute(
-            sql("INSERT INTO target (id, tenant, kind, name, created_at) VALUES ($1, $2, $3, $4, $5)")
-                .bind(id.to_string())
-                .bind(tenant.as_str())
-                .bind(kind)
-                .bind(name)
-                .bind(self.now()),
-        )
-        .await?;
-        Ok(id)
+        // Tried again where chance gave the id of another, as it does when thousands are made in one transaction.
+        loop {
+            let id = TargetId::make(self.now_unsigned()).map_err(|error| StoreError::Unusable(error.to_string()))?;
+            let made = sql("INSERT INTO target (id, tenant, kind, name, created_at) VALUES ($1, $2, $3, $4, $5) \
+                            ON CONFLICT (id) DO NOTHING")
+            .bind(id.to_string())
+            .bind(tenant.as_str())
+            .bind(kind)
+            .bind(name)
+            .bind(self.now());
+            if self.execute(made).await? > 0 {
+                return Ok(id);
+            }
+        }
     }
 
     /// Keeps an invitation.

@@ -1,10 +1,11 @@
 //! `rhyzome admin agent`: who works routers and hypervisors.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use ::pki::Authority;
 use clap::{Subcommand, ValueEnum};
 use jobs::Invitation;
+use jobs::bundle::{self, Invited, InvitedKind};
 use store::{Caller, NewInvitation};
 use types::{InvitationId, TenantName};
 
@@ -36,6 +37,27 @@ pub enum AgentCommand {
         #[arg(long, value_name = "FILE")]
         output: Option<PathBuf>,
     },
+    /// Make many invitations in one file, for rhyzome-sim.
+    Bundle {
+        /// The core's configuration.
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+        /// Whose targets they are.
+        #[arg(long, default_value = "local")]
+        tenant: TenantName,
+        /// How many hypervisors: PREFIXhypervisor-1 and so on.
+        #[arg(long, value_name = "N", default_value_t = 0)]
+        hypervisors: u32,
+        /// How many routers: PREFIXrouter-1 and so on.
+        #[arg(long, value_name = "N", default_value_t = 0)]
+        routers: u32,
+        /// What their names begin with.
+        #[arg(long, default_value = "")]
+        prefix: String,
+        /// Where they go (mode 0600).
+        #[arg(long, value_name = "FILE")]
+        output: PathBuf,
+    },
 }
 
 /// What an agent works.
@@ -51,24 +73,45 @@ pub enum TargetKind {
 pub async fn run(command: AgentCommand) -> anyhow::Result<()> {
     match command {
         AgentCommand::Invite { config, tenant, kind, name, output } => {
-            let config = read_config(config.as_deref())?;
-            let authority = Authority::load(&config.authority_dir)?;
-            let store = open_store(&config).await?;
-            let secret = random_text()?;
-            let mut session = store.write().await?;
-            let id = InvitationId::make(session.now_unsigned())?;
             let kind = match kind {
-                TargetKind::Router => "router",
-                TargetKind::Hypervisor => "hypervisor",
+                TargetKind::Router => InvitedKind::Router,
+                TargetKind::Hypervisor => InvitedKind::Hypervisor,
             };
-            let target = session.ensure_target(&Caller::core(), &tenant, kind, &name).await?;
-            let expires_at = session.now() + INVITATION_MS;
-            let new = NewInvitation { id, target, sha256: digest(secret.reveal()), expires_at };
-            session.add_invitation(&Caller::core(), &new).await?;
-            session.commit().await?;
-            store.close().await;
-            let invitation = Invitation { core: config.jobs.url, ca: authority.roots()?, id, secret };
-            hand_over(&invitation.reveal(), output)
+            let made = invite(config.as_deref(), &tenant, vec![(kind, name)]).await?;
+            made.iter().try_for_each(|invited| hand_over(&invited.invitation, output.clone()))
+        }
+        AgentCommand::Bundle { config, tenant, hypervisors, routers, prefix, output } => {
+            let named = |kind: InvitedKind, number| (kind, format!("{prefix}{}-{number}", kind.word()));
+            let hypervisors = (1..=hypervisors).map(|number| named(InvitedKind::Hypervisor, number));
+            let routers = (1..=routers).map(|number| named(InvitedKind::Router, number));
+            let made = invite(config.as_deref(), &tenant, hypervisors.chain(routers).collect()).await?;
+            Ok(bundle::write(&output, &made)?)
         }
     }
+}
+
+/// Makes an invitation for each target, and the targets where there are none, in one transaction.
+async fn invite(
+    config: Option<&Path>,
+    tenant: &TenantName,
+    targets: Vec<(InvitedKind, String)>,
+) -> anyhow::Result<Vec<Invited>> {
+    let config = read_config(config)?;
+    let authority = Authority::load(&config.authority_dir)?;
+    let store = open_store(&config).await?;
+    let mut session = store.write().await?;
+    let expires_at = session.now() + INVITATION_MS;
+    let mut made = Vec::with_capacity(targets.len());
+    // Each id has a millisecond of its own: by chance alone two of a thousand in the same one are too likely alike.
+    for (at, (kind, name)) in (session.now_unsigned()..).zip(targets) {
+        let (id, secret) = (InvitationId::make(at)?, random_text()?);
+        let target = session.ensure_target(&Caller::core(), tenant, kind.word(), &name).await?;
+        let new = NewInvitation { id, target, sha256: digest(secret.reveal()), expires_at };
+        session.add_invitation(&Caller::core(), &new).await?;
+        let invitation = Invitation { core: config.jobs.url.clone(), ca: authority.roots()?, id, secret };
+        made.push(Invited { kind, name, invitation: invitation.reveal() });
+    }
+    session.commit().await?;
+    store.close().await;
+    Ok(made)
 }
