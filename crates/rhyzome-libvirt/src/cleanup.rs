@@ -17,6 +17,7 @@ use crate::instance;
 use crate::libvirt::{Libvirt, LibvirtError};
 use crate::segment;
 use crate::storage::Storage;
+use crate::tap_filter;
 
 /// Longest time for a call of libvirt, which may hang when everything is taken down.
 const DEADLINE: Duration = Duration::from_secs(25);
@@ -45,6 +46,7 @@ pub async fn remove_all(configuration: &Configuration, disks: Disks) -> anyhow::
     // Also where libvirt answers: a process that it lost track of would stay otherwise.
     failures.extend(end_processes(&configuration.storage_dir).await.err());
     failures.extend(segment::remove_all().await.err());
+    failures.extend(tap_filter::remove().await.err());
     if disks == Disks::Remove {
         let storage = Storage::at(&configuration.storage_dir);
         failures.extend([storage.instances(), storage.images()].iter().filter_map(|path| remove_tree(path).err()));

@@ -43,7 +43,7 @@ impl Hypervisor {
             accelerator: AcceleratorProbe::new(configuration.accelerator, storage.root()),
             segments: Segments::new(configuration.router_netns.clone()),
             images: ImageCache::open(&storage)?,
-            instances: Instances::new(&storage, Libvirt::at(&configuration.libvirt_uri), grace),
+            instances: Instances::open(&storage, Libvirt::at(&configuration.libvirt_uri), grace)?,
             storage,
         })
     }
@@ -147,7 +147,7 @@ impl Target for Hypervisor {
             tracing::warn!("cannot tell which segments are there: {error:#}");
         }
         let ahead = async { tokio::join!(self.accelerator.get(), self.instances.warm_up()) };
-        tokio::join!(ahead, self.instances.watch(&observer), self.watch_router());
+        tokio::join!(ahead, self.instances.watch(&observer), self.instances.guard(), self.watch_router());
     }
 }
 

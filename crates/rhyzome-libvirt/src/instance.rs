@@ -26,6 +26,7 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 use types::{InstanceId, Version};
 
+pub use self::domain::tap;
 use self::machine::{Machine, Machines};
 use self::record::{DiskState, Record};
 use self::seed::Seed;
@@ -36,11 +37,14 @@ use crate::libvirt::{Libvirt, LibvirtError};
 use crate::mark::Mark;
 use crate::segment;
 use crate::storage::{InstanceFiles, Storage};
+use crate::tap_filter::{Admission, TapFilter};
 
 /// How often reports of guests that are awaited are looked for.
 const GLANCE: Duration = Duration::from_millis(250);
 /// After how many glances everything is looked at.
 const GLANCES_PER_LOOK: u32 = 4;
+/// How often the filter of the machines' taps is looked at.
+const GUARD: Duration = Duration::from_secs(2);
 
 /// All instances of this host.
 pub struct Instances {
@@ -48,17 +52,19 @@ pub struct Instances {
     machines: Machines,
     shutdown_grace: Duration,
     sights: Sights,
+    taps: TapFilter,
 }
 
 impl Instances {
     /// The instances that libvirt runs and whose files lie in `storage`.
-    pub fn new(storage: &Storage, libvirt: Libvirt, shutdown_grace: Duration) -> Self {
-        Self {
+    pub fn open(storage: &Storage, libvirt: Libvirt, shutdown_grace: Duration) -> anyhow::Result<Self> {
+        Ok(Self {
             storage: storage.clone(),
             machines: Machines::of(libvirt),
             shutdown_grace,
             sights: Sights::new(storage.clone()),
-        }
+            taps: TapFilter::open(storage)?,
+        })
     }
 
     /// Brings an instance about.
@@ -87,7 +93,11 @@ impl Instances {
         self.machines.define(definition).await.map_err(retry)?;
         // Between stop and start: a run that is killed here finds the machine off and starts it, but once.
         record.restarts = wanted.restarts;
+        let admission = Admission { mac: wanted.nic.mac, address: wanted.nic.address };
+        record.admission = Some(admission);
         record.write(&files)?;
+        // Before its first frame.
+        self.taps.admit(wanted.id, admission).await.context("cannot filter the machine's tap")?;
         if !running && wanted.power == Power::Running {
             self.start(wanted, &files).await?;
         }
@@ -100,6 +110,7 @@ impl Instances {
         let files = self.storage.instance(id);
         self.machines.remove(id).await.map_err(retry)?;
         let image = Record::read(&files)?.map(|record| record.image);
+        self.taps.forget(id).await.context("cannot take the filter of the machine's tap away")?;
         match fs::remove_dir_all(files.dir()) {
             Err(error) if error.kind() != ErrorKind::NotFound => {
                 return Err(anyhow::Error::new(error)
@@ -119,8 +130,43 @@ impl Instances {
     pub async fn held(&self) -> anyhow::Result<Vec<Held>> {
         let marks = self.machines.marks().await?;
         let files = self.storage.instance_ids()?.into_iter().filter(|id| marks.iter().all(|(marked, _)| marked != id));
-        let held = marks.iter().copied().chain(files.map(|id| (id, Mark::UNFINISHED)));
+        let held = marks
+            .iter()
+            .map(|(id, version)| (*id, self.brought_to(*id, *version)))
+            .chain(files.map(|id| (id, Mark::UNFINISHED)));
         Ok(held.map(|(id, version)| Held { object: Object::Instance(id), version }).collect())
+    }
+
+    /// A machine whose tap no release has filtered yet is to be brought about again.
+    fn brought_to(&self, id: InstanceId, version: Version) -> Version {
+        match Record::read(&self.storage.instance(id)) {
+            Ok(Some(Record { admission: None, .. })) => Mark::UNFINISHED,
+            _ => version,
+        }
+    }
+
+    /// Puts the filter of the machines' taps back where it was taken away.
+    pub async fn guard(&self) {
+        let mut glances = interval(GUARD);
+        glances.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut well = true;
+        loop {
+            glances.tick().await;
+            match self.taps.restore().await {
+                Ok(changed) => {
+                    if changed {
+                        tracing::warn!("somebody had changed the filter of the machines' taps: wrote it again");
+                    }
+                    well = true;
+                }
+                Err(error) => {
+                    if well {
+                        tracing::error!("cannot filter the machines' taps: {error:#}");
+                    }
+                    well = false;
+                }
+            }
+        }
     }
 
     /// How an instance fares.
@@ -196,6 +242,7 @@ impl Instances {
             disk: DiskState::Awaited,
             seed: None,
             restarts: wanted.restarts,
+            admission: None,
         });
         disk::require(files, &record)?;
         if record.disk == DiskState::Awaited {

@@ -19,4 +19,5 @@ mod instance;
 mod program;
 mod segment;
 mod storage;
+mod tap_filter;
 mod xml;

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use types::Sha256Digest;
 
 use crate::storage::{InstanceFiles, read_json, write_json};
+use crate::tap_filter::Admission;
 
 /// The record of one instance.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,6 +18,9 @@ pub struct Record {
     pub seed: Option<Sha256Digest>,
     /// How many restarts were done; the first desired state counts as done.
     pub restarts: u64,
+    /// Whose frames its tap passes; none in records of a release that did not filter.
+    #[serde(default)]
+    pub admission: Option<Admission>,
 }
 
 /// Whether a disk was made.

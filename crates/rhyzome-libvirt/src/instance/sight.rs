@@ -184,6 +184,7 @@ mod tests {
             disk: DiskState::Awaited,
             seed: None,
             restarts: 0,
+            admission: None,
         };
         record.write(&files).unwrap();
         assert_eq!(sights.see(RUNNING.id, Some(OFF), None).power, PowerState::Stopped);

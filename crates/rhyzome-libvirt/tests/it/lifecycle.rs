@@ -44,6 +44,7 @@ async fn live(mut ground: Ground) {
     assert_eq!((guest.hostname.as_str(), guest.address), ("hello", Some(ADDRESS.parse().unwrap())));
     assert_eq!(ground.ssh("hostname -f; cat /root/made"), "hello.home.internal\nmade");
     assert_eq!(ground.ssh("cat /sys/class/net/eth0/mtu"), "1420");
+    the_guest_is_nobody_else(&ground);
     let held = target.held().await.unwrap();
     for (object, version) in
         [(Object::Segment(NETWORK), "1:2"), (Object::Image(IMAGE), "1:1"), (Object::Instance(INSTANCE), "1:1")]
@@ -108,6 +109,15 @@ async fn live(mut ground: Ground) {
 #[test]
 fn an_instance_lives_from_create_to_gone() {
     live(Ground::prepare());
+}
+
+/// Also where its root takes its neighbour's address.
+fn the_guest_is_nobody_else(ground: &Ground) {
+    ground.ssh("ip address add 10.77.0.11/24 dev eth0");
+    let ping =
+        |own: &str| ground.ssh(&format!("ping -c 1 -W 2 -I {own} 10.77.0.1 >/dev/null && echo heard || echo silence"));
+    assert_eq!((ping(ADDRESS).as_str(), ping("10.77.0.11").as_str()), ("heard", "silence"));
+    ground.ssh("ip address delete 10.77.0.11/24 dev eth0");
 }
 
 /// Even where somebody gives the bridge an address.

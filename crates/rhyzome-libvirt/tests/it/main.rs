@@ -5,6 +5,8 @@ mod crash;
 mod ground;
 mod lifecycle;
 mod outage;
+mod spoof;
+mod wire;
 
 /// The builder of the tiny image, which belongs to `rhyzomectl`; programs do not depend on each other's crates.
 #[allow(dead_code)]
