@@ -52,6 +52,18 @@ pub enum ProblemKind {
     Outdated,
     /// The body is too large.
     TooLarge,
+    /// The body is of another media type than the interface takes.
+    UnsupportedMedia,
+    /// The body did not arrive in time.
+    TooSlow,
+    /// The host that was asked for is none of the server's names.
+    Misdirected,
+    /// A web page of another origin asks.
+    ForeignOrigin,
+    /// The idempotency key was used for another request.
+    KeyReused,
+    /// Too many requests for now.
+    TooMany,
     /// Nothing is left of what was asked for.
     Exhausted,
     /// The server failed; it says no more outside.
@@ -74,24 +86,34 @@ impl ProblemKind {
             Self::InUse => "in-use",
             Self::Outdated => "outdated",
             Self::TooLarge => "too-large",
+            Self::UnsupportedMedia => "unsupported-media",
+            Self::TooSlow => "too-slow",
+            Self::Misdirected => "misdirected",
+            Self::ForeignOrigin => "foreign-origin",
+            Self::KeyReused => "idempotency-key-reused",
+            Self::TooMany => "too-many",
             Self::Exhausted => "exhausted",
             Self::Internal => "internal",
             Self::Unavailable => "unavailable",
         }
     }
 
-    /// The HTTP status (RFC 9110; 507 of RFC 4918).
+    /// The HTTP status (RFC 9110; 429 of RFC 6585, 507 of RFC 4918).
     pub const fn status(self) -> u16 {
         match self {
             Self::Malformed => 400,
-            Self::Invalid => 422,
+            Self::Invalid | Self::KeyReused => 422,
             Self::Unauthenticated => 401,
-            Self::Forbidden => 403,
+            Self::Forbidden | Self::ForeignOrigin => 403,
             Self::NotFound => 404,
             Self::MethodNotAllowed => 405,
             Self::Conflict | Self::InUse => 409,
             Self::Outdated => 412,
             Self::TooLarge => 413,
+            Self::UnsupportedMedia => 415,
+            Self::TooSlow => 408,
+            Self::Misdirected => 421,
+            Self::TooMany => 429,
             Self::Exhausted => 507,
             Self::Internal => 500,
             Self::Unavailable => 503,
@@ -110,6 +132,12 @@ impl ProblemKind {
             Self::InUse => "Others refer to it",
             Self::Outdated => "It has changed since it was read",
             Self::TooLarge => "The body is too large",
+            Self::UnsupportedMedia => "The body is of a type that is not taken here",
+            Self::TooSlow => "The body did not arrive in time",
+            Self::Misdirected => "The server has not this name",
+            Self::ForeignOrigin => "Pages of other sites may not ask",
+            Self::KeyReused => "The idempotency key belongs to another request",
+            Self::TooMany => "Too many requests",
             Self::Exhausted => "Nothing is left",
             Self::Internal => "The server failed",
             Self::Unavailable => "The server cannot do it at this moment",

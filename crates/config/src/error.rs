@@ -70,8 +70,8 @@ impl ConfigError {
     }
 }
 
-/// Takes serde's "unknown field `a`, expected one of `b`, `c`" apart. serde has no typed form of it.
-fn unknown_key(reason: &str) -> Option<(String, Vec<String>)> {
+/// An unknown field and the known ones, out of serde's "unknown field `a`, expected one of `b`, `c`" apart. serde has no typed form of it.
+pub fn unknown_key(reason: &str) -> Option<(String, Vec<String>)> {
     let rest = reason.strip_prefix("unknown field `")?;
     let (key, rest) = rest.split_once("`, ").unwrap_or((rest.trim_end_matches('`'), ""));
     let known = rest.split('`').skip(1).step_by(2).map(str::to_owned).collect();
@@ -79,7 +79,7 @@ fn unknown_key(reason: &str) -> Option<(String, Vec<String>)> {
 }
 
 /// The known key that is written most like `key`, if no more than a third of it would have to change.
-fn nearest(key: &str, known: &[String]) -> Option<String> {
+pub fn nearest(key: &str, known: &[String]) -> Option<String> {
     let distance = |candidate: &&String| strsim::osa_distance(&key.to_lowercase(), &candidate.to_lowercase());
     let best = known.iter().min_by_key(distance)?;
     let longest = key.chars().count().max(best.chars().count());

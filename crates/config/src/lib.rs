@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 
-pub use error::{ConfigError, Place};
+pub use error::{ConfigError, Place, nearest, unknown_key};
 pub use file::FileError;
 pub use tls::{Tls, TlsFiles, TlsTrust};
 

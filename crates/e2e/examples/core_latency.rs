@@ -145,7 +145,7 @@ impl<'a> Core<'a> {
         let [http, jobs] = [free_port()?, free_port()?];
         let configuration = json!({
             "data_dir": dir.join("core"),
-            "http": { "listen": format!("127.0.0.1:{http}") },
+            "http": { "listen": format!("127.0.0.1:{http}"), "rate": { "token": null, "address": null } },
             "jobs": { "listen": format!("127.0.0.1:{jobs}"), "url": format!("https://127.0.0.1:{jobs}") },
             "tls": { "cert": dir.join("core.pem"), "key": dir.join("core.key") },
             "authority_dir": dir.join("ca"),

@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use pki::Authority;
 use store::Store;
+use tokio_util::sync::CancellationToken;
 use types::Port;
 
 use crate::download::Downloads;
+use crate::http::Limits;
 use crate::serve_config::{Pools, ServeConfig};
 use crate::signal::Signals;
 
@@ -17,6 +19,10 @@ pub struct Core {
     pub store: Store,
     /// Who has to look.
     pub signals: Signals,
+    /// Cancelled when the core begins to end: nobody should begin anything long any more.
+    pub draining: CancellationToken,
+    /// How much is served to whom.
+    pub limits: Limits,
     /// Where addresses come from.
     pub pools: Pools,
     /// The WireGuard port of slot 1.
@@ -39,6 +45,8 @@ impl Core {
         Arc::new(Self {
             store,
             signals: Signals::default(),
+            draining: CancellationToken::new(),
+            limits: Limits::new(&config.http.rate),
             pools: config.pools,
             wireguard_first_port: config.wireguard_first_port,
             images: config.images(),

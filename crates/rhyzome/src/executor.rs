@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use types::{ResourceId, TargetId};
 
 use crate::core::Core;
-use crate::image_file;
+use crate::{image_file, metric};
 use awaited::{Await, Finding};
 use step::Begun;
 pub use step::Step;
@@ -81,6 +81,7 @@ async fn claim(core: &Core, owner: &str) -> Result<Option<Claim>, StoreError> {
 
 /// Works one operation to its end, or until the claim is lost.
 async fn work(core: &Core, claim: Claim) {
+    let _counted = metric::ExecutorTask::begin();
     let mut progress = core.signals.hear_progress();
     let mut waits = false;
     loop {

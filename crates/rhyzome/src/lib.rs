@@ -14,6 +14,7 @@ mod http;
 mod image_file;
 mod job_server;
 mod kind;
+mod metric;
 mod refusal;
 mod render;
 pub mod serve;

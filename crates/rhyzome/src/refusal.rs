@@ -1,8 +1,13 @@
 //! Why a request is refused: one closed list, turned into a problem at the last step.
 
+use std::time::Duration;
+
 use api::{Fault, Problem, ProblemKind};
 use store::{Constraint, StoreError};
 use types::{ResourceId, ResourceName};
+
+/// When to come back to a server that is busy or about to end.
+const SOON: Duration = Duration::from_secs(2);
 
 /// Why a request is refused.
 #[derive(Debug)]
@@ -27,10 +32,32 @@ pub enum Refusal {
     Outdated(String),
     /// The body is too large.
     TooLarge(String),
+    /// The body's media type, which is not taken here, and what is.
+    UnsupportedMedia {
+        /// What was sent.
+        sent: String,
+        /// What is taken.
+        taken: &'static str,
+    },
+    /// The body did not arrive in time.
+    TooSlow(Duration),
+    /// This host is none of the server's names.
+    Misdirected(String),
+    /// A page of this origin asks.
+    ForeignOrigin(String),
+    /// Too many requests; the next is taken after this time.
+    TooMany {
+        /// Whose they are too many for, and of what.
+        of: &'static str,
+        /// When to come back.
+        wait: Duration,
+    },
     /// Nothing is left of a pool.
     Exhausted(String),
-    /// It cannot be done at this moment.
+    /// It cannot be done until somebody does something about it.
     Unavailable(String),
+    /// It cannot be done at this moment; the same request may succeed soon.
+    Busy(String),
     /// The core failed; the cause is for the log.
     Internal(anyhow::Error),
 }
@@ -39,6 +66,15 @@ impl Refusal {
     /// A refusal for one fault.
     pub fn fault(field: &str, detail: impl Into<String>) -> Self {
         Self::Invalid(vec![Fault::new(field, detail)])
+    }
+
+    /// When the same request may succeed, where that is known.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::TooMany { wait, .. } => Some(*wait),
+            Self::Busy(_) => Some(SOON),
+            _ => None,
+        }
     }
 
     /// What the caller is told.
@@ -65,14 +101,34 @@ impl Refusal {
             }
             Self::Outdated(detail) => ProblemKind::Outdated.because(detail),
             Self::TooLarge(detail) => ProblemKind::TooLarge.because(detail),
+            Self::UnsupportedMedia { sent, taken } => {
+                let detail = format!("the header Content-Type says {sent:?}, expected {taken}");
+                ProblemKind::UnsupportedMedia.because(detail)
+            }
+            Self::TooSlow(limit) => {
+                ProblemKind::TooSlow.because(format!("the whole body must arrive within {} s", limit.as_secs()))
+            }
+            Self::Misdirected(host) => ProblemKind::Misdirected
+                .because(format!("{host:?} is none of the server's names: http.names in its configuration lists them")),
+            Self::ForeignOrigin(origin) => {
+                ProblemKind::ForeignOrigin.because(format!("the header Origin says {origin:?}, which is another site"))
+            }
+            Self::TooMany { of, wait } => {
+                ProblemKind::TooMany.because(format!("{of}: come back after {} s", whole_seconds(wait)))
+            }
             Self::Exhausted(detail) => ProblemKind::Exhausted.because(detail),
-            Self::Unavailable(detail) => ProblemKind::Unavailable.because(detail),
+            Self::Unavailable(detail) | Self::Busy(detail) => ProblemKind::Unavailable.because(detail),
             Self::Internal(cause) => {
                 tracing::error!(cause = format!("{cause:#}"), "a request failed inside");
                 ProblemKind::Internal.because("the cause is in the server's log")
             }
         }
     }
+}
+
+/// Seconds as Retry-After counts them (RFC 9110, section 10.2.3): whole ones, and never too few.
+pub fn whole_seconds(wait: Duration) -> u64 {
+    wait.as_millis().div_ceil(1000).max(1).try_into().unwrap_or(u64::MAX)
 }
 
 impl From<StoreError> for Refusal {

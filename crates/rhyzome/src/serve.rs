@@ -18,7 +18,7 @@ use crate::command::output;
 use crate::core::Core;
 use crate::download::{self, Downloads};
 use crate::serve_config::{FILE_NAME, ServeConfig};
-use crate::{executor, http, image_file, job_server};
+use crate::{executor, http, image_file, job_server, metric};
 
 /// What `rhyzome serve` is told.
 #[derive(Clone, Debug, clap::Args)]
@@ -92,6 +92,10 @@ pub async fn run(options: ServeOptions) -> anyhow::Result<()> {
         TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))
     };
     let (http, jobs) = (bind(config.http.listen).await?, bind(config.jobs.listen).await?);
+    let figures = match &config.metrics {
+        Some(metrics) => Some((bind(metrics.listen).await?, metric::install()?)),
+        None => None,
+    };
     let shutdown = CancellationToken::new();
     tracing::info!(http = %http.local_addr()?, jobs = %jobs.local_addr()?, cluster = %core.store.installation().cluster, "the core serves");
 
@@ -100,10 +104,19 @@ pub async fn run(options: ServeOptions) -> anyhow::Result<()> {
     tasks.spawn(job_server::serve(Arc::clone(&core), jobs, jobs_tls, shutdown.clone()));
     let (for_http, for_downloads) = (Arc::clone(&core), Arc::clone(&core));
     let (http_shutdown, download_shutdown) = (shutdown.clone(), shutdown.clone());
+    let http_config = config.http.clone();
     tasks.spawn(async move {
-        http::serve(for_http, http, http_tls, http_shutdown).await;
+        http::serve(for_http, http, http_tls, &http_config, http_shutdown).await;
         Ok(())
     });
+    if let Some((listener, handle)) = figures {
+        tracing::info!(metrics = %listener.local_addr()?, "figures are served");
+        let (core, shutdown) = (Arc::clone(&core), shutdown.clone());
+        tasks.spawn(async move {
+            metric::serve(core, handle, listener, shutdown).await;
+            Ok(())
+        });
+    }
     tasks.spawn(async move {
         download::run(for_downloads, wishes, download_shutdown).await;
         Ok(())
@@ -114,6 +127,10 @@ pub async fn run(options: ServeOptions) -> anyhow::Result<()> {
         _ = interrupt.recv() => None,
         ended = tasks.join_next() => ended,
     };
+    core.draining.cancel();
+    if ended.is_none() {
+        tokio::time::sleep(config.http.drain.notice()).await;
+    }
     shutdown.cancel();
     let first = ended.map_or(Ok(()), |joined| joined.context("a part of the core panicked").and_then(|result| result));
     while let Some(joined) = tasks.join_next().await {

@@ -1,5 +1,8 @@
 //! The configuration of `rhyzome serve`: `rhyzome.json`.
 
+mod http;
+mod metrics;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -7,6 +10,9 @@ use config::Tls;
 use jobs::CoreUrl;
 use serde::Deserialize;
 use types::{Port, Subnet};
+
+pub use http::{Allowance, HttpConfig, Rate};
+pub use metrics::MetricsConfig;
 
 /// The file's name where none is given.
 pub const FILE_NAME: &str = "rhyzome.json";
@@ -19,6 +25,9 @@ pub struct ServeConfig {
     pub data_dir: PathBuf,
     /// The HTTP API.
     pub http: HttpConfig,
+    /// Figures for Prometheus; none are kept when left out.
+    #[serde(default)]
+    pub metrics: Option<MetricsConfig>,
     /// The server that agents dial.
     pub jobs: JobsConfig,
     /// The server's certificate, for both.
@@ -37,14 +46,6 @@ pub struct ServeConfig {
     /// Whether images are fetched from private addresses too.
     #[serde(default)]
     pub allow_private_image_sources: bool,
-}
-
-/// Where the HTTP API is served.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct HttpConfig {
-    /// Address and port; port 0 takes a free one, which is logged.
-    pub listen: SocketAddr,
 }
 
 /// Where agents dial.

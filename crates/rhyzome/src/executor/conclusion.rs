@@ -1,11 +1,14 @@
 //! How operations end: what becomes of the resource.
 
+use std::time::Duration;
+
 use store::{Caller, Claim, NewEvent, OperationRow, Session, StoreError, Write};
 use types::{ResourceId, TargetId};
 
 use super::step::{Begun, Step};
 use crate::core::Core;
 use crate::kind;
+use crate::metric;
 use crate::render::read;
 
 /// How long a peer's address rests after its peer is gone, in milliseconds.
@@ -33,12 +36,18 @@ pub async fn succeed(
     };
     session.add_event(&caller, &event).await?;
     session.finish_operation(claim, "succeeded", None).await?;
+    metric::operation(&operation.action, "succeeded", age(session, operation));
     if deleted {
         release(session, resource).await?;
         session.forget_resource(&caller, resource).await?;
     }
     tracing::info!(operation = %operation.id, resource = %resource, action = operation.action, "an operation succeeded");
     Ok(())
+}
+
+/// How long ago an operation was asked for.
+fn age(session: &Session<'_, Write>, operation: &OperationRow) -> Duration {
+    Duration::from_millis(u64::try_from(session.now() - operation.created_at).unwrap_or(0))
 }
 
 /// Returns a resource's allocations to their pools: every target that held them has confirmed that it does not.
@@ -109,6 +118,7 @@ pub async fn fail(
     session.set_state(&caller, resource, if updating { "ready" } else { "failed" }).await?;
     session.set_condition(&caller, resource, "applied", updating, Some(reason)).await?;
     session.finish_operation(claim, "failed", Some(reason)).await?;
+    metric::operation(&operation.action, "failed", age(session, operation));
     let event = NewEvent { resource, change: "updated", operation: Some(operation.id), message: Some(reason) };
     session.add_event(&caller, &event).await?;
     tracing::warn!(operation = %operation.id, resource = %resource, action = operation.action, reason, "an operation failed");

@@ -7,8 +7,9 @@ use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use sha2::{Digest, Sha256};
 use store::Caller;
-use types::{Scope, ScopeKind, ScopeVerb, Sha256Digest, TenantName};
+use types::{Scope, ScopeKind, ScopeVerb, Sha256Digest, TenantName, TokenId};
 
+use super::rate::ClientAddr;
 use crate::core::Core;
 use crate::refusal::Refusal;
 
@@ -21,6 +22,8 @@ pub struct SignedIn {
     pub caller: Caller,
     /// The caller's tenant.
     pub tenant: TenantName,
+    /// The token that the caller signed in with.
+    pub token: TokenId,
 }
 
 impl SignedIn {
@@ -42,21 +45,25 @@ impl FromRequestParts<Arc<Core>> for SignedIn {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, core: &Arc<Core>) -> Result<Self, Refusal> {
+        let refuse = |why| match core.limits.address(ClientAddr::of(&parts.extensions)) {
+            Ok(()) => Refusal::Unauthenticated(why),
+            Err(too_many) => too_many,
+        };
         let header = parts
             .headers
             .get(AUTHORIZATION)
-            .ok_or(Refusal::Unauthenticated("send a token in the header Authorization: Bearer …"))?;
+            .ok_or_else(|| refuse("send a token in the header Authorization: Bearer …"))?;
         let token = header
             .to_str()
             .ok()
             .and_then(|text| text.strip_prefix("Bearer "))
-            .ok_or(Refusal::Unauthenticated("the header Authorization must be \"Bearer\", a space and a token"))?;
-        let mut session = core.store.read().await?;
-        let caller = session
-            .caller_of_token(digest(token.trim()))
-            .await?
-            .ok_or(Refusal::Unauthenticated("the token is not known, or was revoked"))?;
-        let tenant = caller.tenant().cloned().ok_or(Refusal::Unauthenticated("the token has no tenant"))?;
-        Ok(Self { caller, tenant })
+            .ok_or_else(|| refuse("the header Authorization must be \"Bearer\", a space and a token"))?;
+        let caller = core.store.read().await?.caller_of_token(digest(token.trim())).await?;
+        let caller = caller.ok_or_else(|| refuse("the token is not known, or was revoked"))?;
+        let (Some(tenant), Some(token)) = (caller.tenant().cloned(), caller.token()) else {
+            return Err(Refusal::Unauthenticated("the token has no tenant"));
+        };
+        core.limits.token(token)?;
+        Ok(Self { caller, tenant, token })
     }
 }

@@ -1,7 +1,11 @@
 //! Bodies in JSON, read so that every fault is found and not the first alone.
 
+use std::cell::RefCell;
+use std::fmt;
+
 use api::Fault;
-use serde::de::DeserializeOwned;
+use serde::Deserializer;
+use serde::de::{DeserializeOwned, DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 use serde_path_to_error::Segment;
 
@@ -10,9 +14,95 @@ use crate::refusal::Refusal;
 /// Faults that one body is told at most.
 const FAULTS: usize = 32;
 
-/// Reads JSON from bytes.
+/// Reads JSON from bytes. A field that stands twice in one object is a fault: which of the two is meant, nobody knows.
 pub fn json(bytes: &[u8]) -> Result<Value, Refusal> {
-    serde_json::from_slice(bytes).map_err(|error| Refusal::Malformed(format!("the body is not JSON: {error}")))
+    let text = std::str::from_utf8(bytes).map_err(|error| {
+        Refusal::Malformed(format!("the body is not UTF-8: byte {} cannot stand there", error.valid_up_to()))
+    })?;
+    let refuse = |error| Refusal::Malformed(format!("the body is not JSON: {error}"));
+    let doubled = RefCell::new(Vec::new());
+    let mut reader = serde_json::Deserializer::from_str(text);
+    let value = Strict { place: String::new(), doubled: &doubled }.deserialize(&mut reader).map_err(refuse)?;
+    reader.end().map_err(refuse)?;
+    match doubled.into_inner() {
+        faults if faults.is_empty() => Ok(value),
+        faults => Err(Refusal::Invalid(faults)),
+    }
+}
+
+/// Reads JSON and notes the fields that stand twice.
+struct Strict<'a> {
+    /// Where this value stands, as a JSON pointer.
+    place: String,
+    doubled: &'a RefCell<Vec<Fault>>,
+}
+
+impl Strict<'_> {
+    fn below(&self, step: &str) -> Self {
+        Self { place: format!("{}/{}", self.place, step.replace('~', "~0").replace('/', "~1")), doubled: self.doubled }
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Strict<'_> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Strict<'_> {
+    type Value = Value;
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("JSON")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut all = Vec::new();
+        while let Some(item) = items.next_element_seed(self.below(&all.len().to_string()))? {
+            all.push(item);
+        }
+        Ok(Value::Array(all))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Value, A::Error> {
+        let mut all = serde_json::Map::new();
+        while let Some(name) = fields.next_key::<String>()? {
+            let below = self.below(&name);
+            let field = below.place.clone();
+            let value = fields.next_value_seed(below)?;
+            let mut doubled = self.doubled.borrow_mut();
+            if all.insert(name, value).is_some() && doubled.len() < FAULTS {
+                doubled.push(Fault::new(field, "this field stands twice in its object"));
+            }
+        }
+        Ok(Value::Object(all))
+    }
 }
 
 /// Reads `T` from JSON. What is wrong is taken out and noted, then the rest is read again, until nothing more is found.
@@ -82,11 +172,16 @@ fn missing_field(message: &str) -> Option<String> {
     message.strip_prefix("missing field `").and_then(|rest| rest.split('`').next()).map(str::to_owned)
 }
 
-/// serde's words without the position in a text that nobody sent.
+/// serde's words without the position in a text that nobody sent; of an unknown field, the one that may have been meant.
 fn told(message: &str) -> String {
-    match message.strip_prefix("missing field `") {
-        Some(_) => "this field is required".to_owned(),
-        None => message.split(" at line ").next().unwrap_or(message).to_owned(),
+    if message.starts_with("missing field `") {
+        return "this field is required".to_owned();
+    }
+    let message = message.split(" at line ").next().unwrap_or(message);
+    let Some((name, known)) = config::unknown_key(message) else { return message.to_owned() };
+    match config::nearest(&name, &known) {
+        Some(nearest) => format!("there is no such field; did you mean {nearest:?}?"),
+        None => format!("there is no such field (known here: {})", known.join(", ")),
     }
 }
 
@@ -174,6 +269,34 @@ mod tests {
                 "/spec/subnet"
             ]
         );
+    }
+
+    #[test]
+    fn a_field_that_stands_twice_is_named() {
+        let Err(Refusal::Invalid(faults)) = json(br#"{"a": 1, "b": [{"c/d": 1, "c/d": 2}], "a": 3}"#) else { panic!() };
+        let fields: Vec<&str> = faults.iter().map(|fault| fault.field.as_str()).collect();
+        assert_eq!(fields, ["/b/0/c~1d", "/a"]);
+        let whole = r#"{"a": [null, true, -1, 18446744073709551615, 1.5, "\u00e9"], "b": {}}"#;
+        assert_eq!(json(whole.as_bytes()).unwrap(), serde_json::from_str::<Value>(whole).unwrap());
+    }
+
+    #[test]
+    fn what_is_no_json_is_refused() {
+        let deep = "[".repeat(100_000);
+        let cases: [&[u8]; 6] = [b"", b"{\"name\":", b"{} {}", b"\"\xff\"", b"NaN", deep.as_bytes()];
+        for text in cases {
+            assert!(matches!(json(text), Err(Refusal::Malformed(_))), "{:?}", text.get(..9));
+        }
+    }
+
+    #[test]
+    fn the_field_that_may_have_been_meant_is_named() {
+        let Err(Refusal::Invalid(faults)) = typed::<NetworkCreate>(&json!({"name": "a", "spec": {"subnett": 1}}))
+        else {
+            panic!()
+        };
+        assert_eq!(faults[0].field, "/spec/subnett");
+        assert!(faults[0].detail.contains("did you mean \"subnet\""), "{}", faults[0].detail);
     }
 
     #[test]

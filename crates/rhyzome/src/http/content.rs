@@ -1,19 +1,28 @@
 //! The file of an image, sent to us.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use api::{Image, ImageSpec, ImageStatus};
 use axum::body::Body;
 use axum::extract::{Path, State};
+use axum::http::HeaderMap;
 use axum::response::Response;
+use tokio_stream::StreamExt;
 use types::{ResourceId, ScopeVerb};
 
 use super::access::SignedIn;
-use super::resource;
+use super::extract::check_media;
+use super::{deadline, resource};
 use crate::core::Core;
 use crate::image_file;
 use crate::refusal::Refusal;
 use crate::render::read;
+
+/// A client that stopped sending.
+#[derive(Debug, thiserror::Error)]
+#[error("nothing more came for {} s", .0.as_secs())]
+struct Stalled(Duration);
 
 /// Takes the file of an image that was asked for without a URL. It is kept only if its SHA-256 is the image's and it is
 /// qcow2 without a backing file, external data, encryption or internal snapshots.
@@ -27,9 +36,11 @@ pub async fn put(
     State(core): State<Arc<Core>>,
     who: SignedIn,
     Path(image): Path<String>,
+    headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {
     who.require(types::ScopeKind::Image, ScopeVerb::Create)?;
+    check_media(&headers, "application/octet-stream", |media| media == "octet-stream")?;
     let (id, spec) = {
         let mut session = core.store.read().await?;
         let id = resource::find::<Image, _>(&mut session, &who, &image).await?;
@@ -45,6 +56,10 @@ pub async fn put(
         return Err(Refusal::Conflict("the image's file is fetched by its URL".to_owned()));
     }
     let ResourceId::Image(image_id) = id else { return Err(Refusal::NotFound(format!("image {image}"))) };
-    image_file::receive(&core, image_id, spec.sha256, body.into_data_stream()).await?;
+    let arriving = body.into_data_stream().timeout(deadline::CHUNK).map(|chunk| match chunk {
+        Ok(chunk) => chunk,
+        Err(_) => Err(axum::Error::new(Stalled(deadline::CHUNK))),
+    });
+    image_file::receive(&core, image_id, spec.sha256, Box::pin(arriving)).await?;
     resource::get::<Image>(&core, &who, &image_id.to_string()).await
 }

@@ -14,10 +14,11 @@ use futures_util::stream::{Stream, unfold};
 use serde::Deserialize;
 use store::{Caller, EventRow, StoreError};
 use tokio::sync::watch;
-use types::{ScopeKind, ScopeVerb};
+use types::{ScopeKind, ScopeVerb, TokenId};
 
 use super::access::SignedIn;
 use super::extract::Query;
+use super::rate::Place;
 use crate::core::Core;
 use crate::refusal::Refusal;
 
@@ -51,6 +52,10 @@ pub async fn follow(
     headers: HeaderMap,
 ) -> Result<Sse<impl Stream<Item = Result<Message, Infallible>>>, Refusal> {
     who.require(ScopeKind::Event, ScopeVerb::Read)?;
+    if core.draining.is_cancelled() {
+        return Err(Refusal::Busy("the server is about to end: ask again, and another answers".to_owned()));
+    }
+    let place = core.limits.stream(who.token)?;
     let resumed = match headers.get("last-event-id") {
         Some(value) => {
             let number = value.to_str().ok().and_then(|text| text.parse().ok());
@@ -63,7 +68,7 @@ pub async fn follow(
         Some(sequence) => sequence,
         None => core.store.read().await?.last_event().await?,
     };
-    let feed = Feed { core, caller: who.caller, after, hints, ready: Vec::new().into_iter() };
+    let feed = Feed { core, caller: who.caller, after, hints, ready: Vec::new().into_iter(), _place: place };
     let stream = unfold(feed, |mut feed| async move { Some((Ok(feed.next().await?), feed)) });
     Ok(Sse::new(stream).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
 }
@@ -74,6 +79,7 @@ struct Feed {
     after: u64,
     hints: watch::Receiver<()>,
     ready: std::vec::IntoIter<Message>,
+    _place: Place<TokenId>,
 }
 
 impl Feed {
@@ -85,9 +91,10 @@ impl Feed {
             }
             self.hints.borrow_and_update();
             match self.read().await {
-                Ok(0) => {
-                    let _ = tokio::time::timeout(POLL, self.hints.changed()).await;
-                }
+                Ok(0) => tokio::select! {
+                    () = self.core.draining.cancelled() => return None,
+                    _ = tokio::time::timeout(POLL, self.hints.changed()) => {}
+                },
                 Ok(_) => {}
                 Err(error) => {
                     tracing::warn!(error = %anyhow::Error::new(error), "events could not be read");

@@ -3,10 +3,12 @@
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequest, FromRequestParts, Request};
-use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode};
 use serde::de::DeserializeOwned;
 
+use super::deadline;
 use crate::refusal::Refusal;
 
 /// The whole body, within the route's limit.
@@ -16,10 +18,23 @@ impl<S: Send + Sync> FromRequest<S> for Body {
     type Rejection = Refusal;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
-        match Bytes::from_request(request, state).await {
-            Ok(bytes) => Ok(Self(bytes)),
-            Err(error) => Err(refusal(&error)),
+        check_media(request.headers(), "application/json", |media| media == "json" || media.ends_with("+json"))?;
+        match tokio::time::timeout(deadline::BODY, Bytes::from_request(request, state)).await {
+            Ok(Ok(bytes)) => Ok(Self(bytes)),
+            Ok(Err(error)) => Err(refusal(&error)),
+            Err(_) => Err(Refusal::TooSlow(deadline::BODY)),
         }
+    }
+}
+
+/// Refuses a body that says to be something else. One that says nothing is taken for what it should be.
+pub fn check_media(headers: &HeaderMap, taken: &'static str, is_taken: impl Fn(&str) -> bool) -> Result<(), Refusal> {
+    let Some(value) = headers.get(CONTENT_TYPE) else { return Ok(()) };
+    let sent = String::from_utf8_lossy(value.as_bytes()).into_owned();
+    let media = sent.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    match media.strip_prefix("application/").is_some_and(is_taken) {
+        true => Ok(()),
+        false => Err(Refusal::UnsupportedMedia { sent, taken }),
     }
 }
 

@@ -3,13 +3,17 @@
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::{MatchedPath, Request};
+use axum::middleware::{self, Next};
+use axum::response::Response;
 use axum::routing::get;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{agent, content, document, event, health, operation};
+use super::{agent, content, deadline, document, event, health, host, operation, rate};
 use crate::core::Core;
+use crate::metric;
 use crate::refusal::Refusal;
 
 /// Bodies in JSON, in bytes at most.
@@ -151,17 +155,46 @@ pub fn described() -> OpenApiRouter<Arc<Core>> {
         .routes(routes!(event::follow))
         .routes(routes!(agent::list))
         .layer(axum::extract::DefaultBodyLimit::max(BODY_LIMIT))
+        .layer(middleware::from_fn(deadline::enforce))
+        // A file may take its time, as long as it keeps coming.
         .merge(OpenApiRouter::new().routes(routes!(content::put)).layer(axum::extract::DefaultBodyLimit::disable()))
 }
 
 /// Everything that is served.
-pub fn router(core: Arc<Core>) -> Router {
-    let (router, openapi) = described().split_for_parts();
-    router
+pub fn router(core: Arc<Core>, names: host::Names) -> Router {
+    let (api, openapi) = described().split_for_parts();
+    let open = Router::new()
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .merge(document::router(openapi))
         .fallback(|| async { Refusal::NotFound("such path: GET /docs lists them".to_owned()) })
+        .layer(middleware::from_fn_with_state(Arc::clone(&core), rate::count_address));
+    api.merge(open)
         .method_not_allowed_fallback(|| async { Refusal::MethodNotAllowed })
+        .layer(middleware::from_fn_with_state(Arc::new(names), host::check))
+        .layer(middleware::from_fn(measure))
         .with_state(core)
+}
+
+/// Counts a request, by its route and not by its path.
+async fn measure(request: Request, next: Next) -> Response {
+    let began = std::time::Instant::now();
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let method = request.method().clone();
+    let response = next.run(request).await;
+    let route = route.as_ref().map_or("none", MatchedPath::as_str);
+    metric::request(route, known(&method), response.status().as_u16(), began.elapsed());
+    response
+}
+
+/// The method, as far as the interface has it: what callers make up is no label.
+fn known(method: &axum::http::Method) -> &'static str {
+    match method.as_str() {
+        "GET" => "GET",
+        "POST" => "POST",
+        "PUT" => "PUT",
+        "PATCH" => "PATCH",
+        "DELETE" => "DELETE",
+        _ => "other",
+    }
 }

@@ -17,9 +17,14 @@ const FORWARDED_PORTS: u16 = 1024;
 
 /// The core's configuration.
 pub fn core(layout: &Layout, settings: &Settings) -> Value {
+    let mut http = json!({ "listen": settings.http });
+    if settings.http.ip().is_loopback() {
+        // Whoever reaches it has this machine already.
+        http["rate"] = json!({ "token": null, "address": null });
+    }
     json!({
         "data_dir": layout.folder("core"),
-        "http": { "listen": settings.http },
+        "http": http,
         "jobs": { "listen": settings.jobs, "url": format!("https://{}", settings.jobs) },
         "tls": {
             "ca": layout.authority_certificate(),

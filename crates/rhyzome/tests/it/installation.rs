@@ -26,7 +26,7 @@ pub struct Installation {
 }
 
 /// A port that is free at this moment.
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
@@ -61,6 +61,18 @@ impl Installation {
         installation
             .command(&["pki", "issue", "--dir", &pki, "--name", "127.0.0.1", "--cert", &cert, "--key", &key])
             .await;
+        installation
+    }
+
+    /// Makes everything with a configuration that `change` made of the usual one, and starts the core.
+    pub async fn start_with(change: impl FnOnce(&mut serde_json::Value)) -> Self {
+        let mut installation = Self::prepare().await;
+        let file = installation.file("rhyzome.json");
+        let mut config = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+        change(&mut config);
+        std::fs::write(&file, config.to_string()).unwrap();
+        installation.token("local", &["*:*"], "tester").await;
+        installation.start_core().await;
         installation
     }
 
@@ -109,6 +121,14 @@ impl Installation {
     pub async fn kill_core(&mut self) {
         let mut child = self.core.take().unwrap();
         child.kill().await.unwrap();
+    }
+
+    /// Asks the core to end in good order, and gives its process.
+    pub fn terminate_core(&mut self) -> Child {
+        let child = self.core.take().unwrap();
+        let pid = nix::unistd::Pid::from_raw(child.id().unwrap().try_into().unwrap());
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+        child
     }
 
     /// A client with the token in the file of that name.

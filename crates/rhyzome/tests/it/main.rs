@@ -3,6 +3,7 @@
 
 mod document;
 mod enrolment;
+mod guard;
 mod installation;
 mod lifecycle;
 mod opening;
