@@ -15,6 +15,7 @@ mod process;
 mod program;
 mod readiness;
 mod settings;
+mod simulation;
 mod start;
 mod state;
 mod supervisor;
@@ -36,13 +37,18 @@ use supervisor::Supervisor;
 
 /// How long `down` waits for an `up` that was asked to end.
 const ORDERLY: Duration = Duration::from_secs(90);
+/// Where everything is kept that is not simulated.
+const DATA_DIR: &str = "/var/lib/rhyzome";
 
 /// What `rhyzome up` is told.
 #[derive(Clone, Debug, clap::Args)]
 pub struct UpOptions {
-    /// Where everything is kept.
-    #[arg(long, value_name = "DIR", default_value = "/var/lib/rhyzome")]
-    pub data_dir: PathBuf,
+    /// Where everything is kept [default: /var/lib/rhyzome; with --simulate, a directory of the user's own]
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Simulate routers and hypervisors: the API without machines. Needs no root and touches nothing else.
+    #[arg(long)]
+    pub simulate: bool,
     /// Settings in JSON: addresses, ports, names. Without it the ones of the last start, or the defaults.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -54,9 +60,12 @@ pub struct UpOptions {
 /// What `rhyzome down` is told.
 #[derive(Clone, Debug, clap::Args)]
 pub struct DownOptions {
-    /// Where everything is kept.
-    #[arg(long, value_name = "DIR", default_value = "/var/lib/rhyzome")]
-    pub data_dir: PathBuf,
+    /// Where everything is kept [default: as for `up`]
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Take down what `up --simulate` brought up.
+    #[arg(long)]
+    pub simulate: bool,
     /// Remove the data too: instances' disks, images, keys, the database.
     #[arg(long)]
     pub purge: bool,
@@ -64,7 +73,7 @@ pub struct DownOptions {
 
 /// Brings everything up and keeps it so until SIGTERM or SIGINT comes; then takes it down.
 pub async fn run(options: UpOptions) -> Result<()> {
-    let layout = layout_of(&options.data_dir)?;
+    let layout = layout_of(&data_dir(options.data_dir.as_ref(), options.simulate)?, options.simulate)?;
     if options.background {
         return background::launch(&layout, &options).await;
     }
@@ -82,6 +91,9 @@ pub async fn run(options: UpOptions) -> Result<()> {
     if started.is_ok() {
         state.change(|state| state.ready = true)?;
         eprintln!("everything is up; logs are in {}", layout.logs().display());
+        if options.simulate {
+            simulation::invite_to_try(&layout);
+        }
         asked_to_end.await;
         eprintln!("ending");
     }
@@ -92,11 +104,12 @@ pub async fn run(options: UpOptions) -> Result<()> {
 
 /// Takes down what an `up` with that data directory brought up, whether it lives or was killed.
 pub async fn down(options: DownOptions) -> Result<()> {
-    if !options.data_dir.exists() {
-        eprintln!("nothing is up: there is no {}", options.data_dir.display());
+    let data_dir = data_dir(options.data_dir.as_ref(), options.simulate)?;
+    if !data_dir.exists() {
+        eprintln!("nothing is up: there is no {}", data_dir.display());
         return Ok(());
     }
-    let layout = layout_of(&options.data_dir)?;
+    let layout = layout_of(&data_dir, options.simulate)?;
     let mut state = StateFile::read(&layout.state())?;
     if let Some(supervisor) = state.as_ref().and_then(State::living_supervisor) {
         supervisor.stop(ORDERLY).await.context("the running `rhyzome up` does not end")?;
@@ -105,7 +118,7 @@ pub async fn down(options: DownOptions) -> Result<()> {
     let Some(_lock) = lock(&layout)? else { bail!("{}", already_running(&layout)) };
     let state = match state {
         Some(state) => state,
-        None => State::at_start(Settings::default())?,
+        None => State::at_start(Settings::simulated_if(options.simulate))?,
     };
     take_down(&layout, &state).await?;
     if options.purge {
@@ -127,10 +140,15 @@ async fn take_down(layout: &Layout, state: &State) -> Result<()> {
 /// before that one is still what they were.
 async fn begin(layout: &Layout, options: &UpOptions) -> Result<StateFile> {
     let before = StateFile::read(&layout.state())?;
-    let settings = match &options.config {
+    let mut settings = match &options.config {
         Some(file) => config::load::<Settings>(Some(file), "rhyzome-up.json")?.value,
         None => before.as_ref().map(|state| state.settings.clone()).unwrap_or_default(),
     };
+    if options.simulate {
+        settings.simulate.get_or_insert_default();
+    } else if settings.simulate.is_some() {
+        bail!("the settings are those of a simulated installation: say --simulate");
+    }
     let mut state = State::at_start(settings)?;
     if let Some(before) = before {
         for (name, process) in before.alive() {
@@ -144,12 +162,24 @@ async fn begin(layout: &Layout, options: &UpOptions) -> Result<StateFile> {
     StateFile::create(&layout.state(), state)
 }
 
-fn layout_of(data: &std::path::Path) -> Result<Layout> {
-    if !nix::unistd::Uid::effective().is_root() {
-        bail!("rhyzome up and down must run as root: they make network namespaces, bridges and virtual machines");
+fn data_dir(said: Option<&PathBuf>, simulated: bool) -> Result<PathBuf> {
+    match said {
+        Some(said) => Ok(said.clone()),
+        None if simulated => simulation::default_data_dir(),
+        None => Ok(DATA_DIR.into()),
+    }
+}
+
+fn layout_of(data: &std::path::Path, simulated: bool) -> Result<Layout> {
+    if !simulated && !nix::unistd::Uid::effective().is_root() {
+        bail!(
+            "rhyzome up and down must run as root: they make network namespaces, bridges and virtual machines \
+             (not with --simulate, which makes none)"
+        );
     }
     std::fs::create_dir_all(data).with_context(|| format!("cannot make {}", data.display()))?;
     let layout = Layout::new(data.canonicalize()?);
+    simulation::check_sort(&layout, simulated)?;
     for folder in [layout.logs(), layout.folder("tls"), layout.folder("secrets")] {
         config::file::make_private_directory(&folder)?;
     }

@@ -33,6 +33,9 @@ pub async fn launch(layout: &Layout, options: &UpOptions) -> Result<()> {
     if let Some(config) = &options.config {
         command.arg("--config").arg(config);
     }
+    if options.simulate {
+        command.arg("--simulate");
+    }
     let errors = output.try_clone()?;
     let mut child =
         command.stdin(Stdio::null()).stdout(output).stderr(errors).spawn().context("cannot start `rhyzome up`")?;

@@ -69,6 +69,11 @@ impl Layout {
         self.data.join("secrets").join(name)
     }
 
+    /// Where a simulation takes orders.
+    pub fn control(&self) -> PathBuf {
+        self.data.join("sim.sock")
+    }
+
     /// What a program keeps.
     pub fn folder(&self, program: &str) -> PathBuf {
         self.data.join(program)

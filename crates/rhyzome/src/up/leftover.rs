@@ -14,7 +14,8 @@ use super::state::State;
 /// How long a program may take to end by itself.
 const GRACE: Duration = Duration::from_secs(10);
 /// The programs that are told their place in the data directory.
-const PROGRAMS: [&str; 8] = [
+const PROGRAMS: [&str; 9] = [
+    "rhyzome-sim",
     "rhyzome",
     "rhyzome-router",
     "rhyzome-openwrt",
@@ -100,6 +101,10 @@ impl Leftover {
 /// Looks for everything that an installation with that state makes, the processes first.
 pub fn find(layout: &Layout, state: &State) -> Result<Vec<Leftover>> {
     let mut found = processes(layout, state)?;
+    if state.settings.simulate.is_some() {
+        found.extend(machine::sockets_below(layout.data())?.into_iter().map(Leftover::Socket));
+        return Ok(found);
+    }
     let settings = &state.settings.router;
     if machine::has_namespace(&settings.namespace) {
         found.push(Leftover::Namespace(settings.namespace.clone()));
@@ -118,14 +123,8 @@ fn processes(layout: &Layout, state: &State) -> Result<Vec<Leftover>> {
     let mut found: Vec<(String, Process)> = state.alive().map(|(name, process)| (name.to_owned(), process)).collect();
     let own = Process::own()?;
     let mut more = process::find(&PROGRAMS, layout.data());
-    // What a libvirtd of ours started to find out what QEMU can do: nothing in its arguments tells whose it is.
-    more.extend(process::find_under(&layout.folder("libvirt").join("lib"), "/var/lib/libvirt"));
-    // The tunnels of `rhyzomectl ssh`, whose other ends are gone. Whoever wants one starts it again.
-    let rhyzomectl = std::env::current_exe()?.with_file_name("rhyzomectl");
-    more.extend(process::find_verb(&rhyzomectl, "hold-network"));
-    if machine::has_namespace(&state.settings.router.namespace) {
-        let inside = machine::processes_in(&state.settings.router.namespace)?;
-        more.extend(inside.into_iter().filter_map(|pid| Process::of(pid).ok()));
+    if state.settings.simulate.is_none() {
+        more.extend(around_guests(layout, state)?);
     }
     for process in more.into_iter().filter(|process| *process != own && *process != state.supervisor) {
         if !found.iter().any(|(_, known)| *known == process) {
@@ -134,6 +133,20 @@ fn processes(layout: &Layout, state: &State) -> Result<Vec<Leftover>> {
         }
     }
     Ok(found.into_iter().map(|(name, process)| Leftover::Process { name, process }).collect())
+}
+
+/// Processes that serve guests and the ways to them, and that nothing but their place tells.
+fn around_guests(layout: &Layout, state: &State) -> Result<Vec<Process>> {
+    // What a libvirtd of ours started to find out what QEMU can do: nothing in its arguments tells whose it is.
+    let mut more = process::find_under(&layout.folder("libvirt").join("lib"), "/var/lib/libvirt");
+    // The tunnels of `rhyzomectl ssh`, whose other ends are gone. Whoever wants one starts it again.
+    let rhyzomectl = std::env::current_exe()?.with_file_name("rhyzomectl");
+    more.extend(process::find_verb(&rhyzomectl, "hold-network"));
+    if machine::has_namespace(&state.settings.router.namespace) {
+        let inside = machine::processes_in(&state.settings.router.namespace)?;
+        more.extend(inside.into_iter().filter_map(|pid| Process::of(pid).ok()));
+    }
+    Ok(more)
 }
 
 /// Whether an interface bears one of the names that segments give: see [`types::Segment`].

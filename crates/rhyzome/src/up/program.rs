@@ -15,7 +15,8 @@ const TIDYING: Duration = Duration::from_secs(60);
 
 /// The order in which programs are stopped: the agents while the core can still hear them, libvirt when its domains are
 /// gone.
-pub const STOPPING_ORDER: [&str; 5] = ["rhyzome-openwrt", "rhyzome-libvirt", "rhyzome", "rhyzome-router", "libvirtd"];
+pub const STOPPING_ORDER: [&str; 6] =
+    ["rhyzome-sim", "rhyzome-openwrt", "rhyzome-libvirt", "rhyzome", "rhyzome-router", "libvirtd"];
 
 /// What to run, and how to tell how it fares.
 #[derive(Clone, Debug)]

@@ -45,6 +45,15 @@ pub async fn agent(client: &api::Client, target: &str, program: &str) -> Result<
     .await
 }
 
+/// Waits until so many agents are connected.
+pub async fn agents(client: &api::Client, count: usize, program: &str) -> Result<()> {
+    until(program, async || {
+        let agents = client.agents().await?;
+        Ok(agents.items.iter().filter(|agent| agent.connected).count() >= count)
+    })
+    .await
+}
+
 async fn until(program: &str, ask: impl AsyncFn() -> Result<bool>) -> Result<()> {
     let deadline = Instant::now() + DEADLINE;
     loop {

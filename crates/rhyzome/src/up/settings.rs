@@ -5,6 +5,8 @@ use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use serde::{Deserialize, Serialize};
 use types::{Port, Subnet};
 
+use super::simulation::Simulation;
+
 /// The settings of an installation on one machine.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -21,6 +23,16 @@ pub struct Settings {
     pub router: Router,
     /// How instances are run.
     pub accelerator: Accelerator,
+    /// What is simulated in the place of router, hypervisor and network; nothing, when left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub simulate: Option<Simulation>,
+}
+
+impl Settings {
+    /// The defaults, of a simulated installation or of a real one.
+    pub fn simulated_if(simulated: bool) -> Self {
+        Self { simulate: simulated.then(Simulation::default), ..Self::default() }
+    }
 }
 
 /// How instances are run.
@@ -73,6 +85,7 @@ impl Default for Settings {
             wireguard_first_port: Port::try_from(51820).expect("invariant: 51820 is a port"),
             router: Router::default(),
             accelerator: Accelerator::default(),
+            simulate: None,
         }
     }
 }

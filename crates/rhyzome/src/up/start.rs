@@ -14,7 +14,7 @@ use super::program::{Program, executable};
 use super::settings::Settings;
 use super::state::StateFile;
 use super::supervisor::Supervisor;
-use super::{certificate, configuration, machine, readiness};
+use super::{certificate, configuration, machine, readiness, simulation};
 
 /// The switch that lets packets pass between interfaces; the router's link needs it.
 const IP_FORWARD: &str = "net/ipv4/ip_forward";
@@ -29,7 +29,9 @@ pub async fn start(layout: &Layout, state: &StateFile, supervisor: &mut Supervis
     let mut clock = Clock::start();
 
     certificates(layout, &settings)?;
-    remember_switch(state, IP_FORWARD)?;
+    if settings.simulate.is_none() {
+        remember_switch(state, IP_FORWARD)?;
+    }
     clock.done("certificates are in date");
 
     let core = configuration::write(layout, "rhyzome", &configuration::core(layout, &settings))?;
@@ -38,6 +40,9 @@ pub async fn start(layout: &Layout, state: &StateFile, supervisor: &mut Supervis
     clock.done(&format!("the core answers at https://{}", settings.http));
 
     let client = sign_in(layout, &core, &settings)?;
+    if let Some(simulation) = &settings.simulate {
+        return simulation::start(layout, simulation, text(&core)?, &client, supervisor, &mut clock).await;
+    }
 
     make_password(&layout.secret("router-password"))?;
     let router = configuration::write(layout, "rhyzome-router", &configuration::router(layout, &settings))?;
@@ -125,13 +130,13 @@ fn make_password(file: &Path) -> Result<()> {
 }
 
 /// Runs a subcommand of this program.
-fn admin(arguments: &[&str]) -> Result<()> {
+pub(super) fn admin(arguments: &[&str]) -> Result<()> {
     let own = std::env::current_exe()?;
     machine::run(text(&own)?, arguments)?;
     Ok(())
 }
 
-fn program(layout: &Layout, name: &'static str, arguments: &[&str]) -> Result<Program> {
+pub(super) fn program(layout: &Layout, name: &'static str, arguments: &[&str]) -> Result<Program> {
     Ok(Program {
         name,
         executable: executable(name)?,
@@ -148,19 +153,19 @@ fn remember_switch(state: &StateFile, path: &str) -> Result<()> {
     })
 }
 
-fn text(path: &Path) -> Result<&str> {
+pub(super) fn text(path: &Path) -> Result<&str> {
     path.to_str().with_context(|| format!("{} is not text in UTF-8", path.display()))
 }
 
 /// Tells what is done, and how long it took.
-struct Clock(Instant);
+pub(super) struct Clock(Instant);
 
 impl Clock {
     fn start() -> Self {
         Self(Instant::now())
     }
 
-    fn done(&mut self, what: &str) {
+    pub(super) fn done(&mut self, what: &str) {
         eprintln!("{:6.1} s  {what}", self.0.elapsed().as_secs_f64());
     }
 }
