@@ -9,13 +9,11 @@ use store::{NewEvent, NewOperation, ResourceRow, Session, Write};
 use types::{OperationId, ResourceId, Tags};
 
 use crate::core::Core;
-use crate::executor::Step;
+use crate::executor::{DEADLINE_MS, Step};
 use crate::http::{SignedIn, find};
 use crate::kind::{self, Asked, Ground, Managed};
 use crate::refusal::Refusal;
 
-/// When an operation counts as stuck, in milliseconds after it was asked for.
-const DEADLINE_MS: i64 = 10 * 60 * 1000;
 /// Tags of one resource at most.
 const TAGS: usize = 64;
 
@@ -79,13 +77,18 @@ where
     if !faults.is_empty() {
         return Err(Refusal::Invalid(faults));
     }
+    // What takes a failed update back may still wait for a target; a further update has it do something else.
+    let withdrawing = session.active_operation(&who.caller, id).await?.is_some();
+    session.preempt_operation(&who.caller, id, "an update was asked for").await?;
     let spec = serde_json::to_value(&asked.spec)?;
-    let steps = if spec == row.spec { &[][..] } else { K::UPDATE };
+    let steps = if spec == row.spec && !withdrawing { &[][..] } else { K::UPDATE };
     if spec != row.spec {
         session.set_spec(&who.caller, id, &row.name, &spec).await?;
     }
     session.set_tags(&who.caller, id, &asked.tags).await?;
-    session.set_references(&who.caller, id, &K::references(&asked.spec)).await?;
+    // What the old spec refers to stays until the update is through: it may have to return.
+    let referred = [K::references(&before), K::references(&asked.spec)].concat();
+    session.set_references(&who.caller, id, &referred).await?;
     session.set_state(&who.caller, id, "updating").await?;
     finish(core, who, session, id, "update", "updated", steps, Some(&row.spec)).await
 }
@@ -111,7 +114,7 @@ pub async fn delete<K: Managed>(
     if !referrers.is_empty() {
         return Err(Refusal::InUse(referrers));
     }
-    session.preempt_operation(&who.caller, id).await?;
+    session.preempt_operation(&who.caller, id, "a delete was asked for").await?;
     session.set_state(&who.caller, id, "deleting").await?;
     finish(core, who, session, id, "delete", "updated", K::DELETE, None).await
 }

@@ -6,6 +6,9 @@
 mod awaited;
 mod conclusion;
 mod step;
+#[cfg(test)]
+mod suite;
+mod upkeep;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +29,12 @@ pub use step::Step;
 const LEASE_MS: i64 = 15_000;
 /// How often claims are renewed and abandoned ones looked for.
 const BEAT: Duration = Duration::from_secs(5);
+/// Beats between two rounds of upkeep.
+const UPKEEP: u64 = 12;
+/// Beats between two tries of an operation that meets an error inside, at most.
+const PATIENCE: u32 = 12;
+/// How long an operation may make no progress before it counts as stuck, in milliseconds.
+pub const DEADLINE_MS: i64 = 10 * 60 * 1000;
 /// Operations under way at once; most of them wait.
 const AT_ONCE: usize = 4096;
 
@@ -34,6 +43,7 @@ pub async fn run(core: Arc<Core>, shutdown: CancellationToken) -> anyhow::Result
     let owner = format!("executor-{}-{:08x}", std::process::id(), getrandom::u32()?);
     let mut tasks = JoinSet::new();
     let mut beat = tokio::time::interval(BEAT);
+    let mut beats = 0_u64;
     loop {
         tokio::select! {
             () = shutdown.cancelled() => break,
@@ -41,6 +51,10 @@ pub async fn run(core: Arc<Core>, shutdown: CancellationToken) -> anyhow::Result
                 if let Err(error) = renew(&core, &owner).await {
                     tracing::warn!(error = %anyhow::Error::new(error), "claims could not be renewed");
                 }
+                if beats.is_multiple_of(UPKEEP) && let Err(error) = upkeep::run(&core).await {
+                    tracing::warn!(error = %anyhow::Error::new(error), "the upkeep was left for later");
+                }
+                beats += 1;
             }
             () = core.signals.operation_recorded() => {}
             Some(_) = tasks.join_next() => {}
@@ -79,23 +93,39 @@ async fn claim(core: &Core, owner: &str) -> Result<Option<Claim>, StoreError> {
     Ok(claim)
 }
 
-/// Works one operation to its end, or until the claim is lost.
+/// Works one operation to its end, or until the claim is lost. An error inside ends nothing: it is noted and the
+/// operation tried again, ever more seldom.
 async fn work(core: &Core, claim: Claim) {
     let _counted = metric::ExecutorTask::begin();
     let mut progress = core.signals.hear_progress();
-    let mut waits = false;
+    let (mut waits, mut errors) = (false, 0);
     loop {
-        let targets = match advance(core, claim, waits).await {
+        match advance(core, claim, waits).await {
             Ok(Stage::Ended) | Err(StoreError::Fenced) => return,
-            Ok(Stage::Waiting(targets)) => targets,
-            Err(error) => {
-                tracing::error!(operation = %claim.operation, error = %anyhow::Error::new(error), "an operation could not go on; it is tried again");
-                Vec::new()
+            Ok(Stage::Waiting(targets)) => {
+                errors = 0;
+                wait_for_progress(&mut progress, &targets).await;
             }
-        };
-        wait_for_progress(&mut progress, &targets).await;
+            Err(error) => {
+                errors += 1;
+                let error = anyhow::Error::new(error);
+                tracing::error!(operation = %claim.operation, error = format!("{error:#}"), "an operation could not go on; it is tried again");
+                match note_error(core, claim, &format!("an error in the core: {error:#}")).await {
+                    Err(StoreError::Fenced) => return,
+                    Ok(()) | Err(_) => tokio::time::sleep(BEAT * errors.min(PATIENCE)).await,
+                }
+            }
+        }
         waits = true;
     }
+}
+
+/// Tells the people who look at an operation what keeps it.
+async fn note_error(core: &Core, claim: Claim, reason: &str) -> Result<(), StoreError> {
+    let mut session = core.store.write_in_background().await?;
+    session.guard(claim).await?;
+    session.set_operation_reason(claim, Some(reason)).await?;
+    session.commit().await
 }
 
 /// Returns when one of the targets made progress, or after a while in any case.
@@ -153,7 +183,8 @@ async fn advance(core: &Core, claim: Claim, waits: bool) -> Result<Stage, StoreE
 async fn still_waiting(core: &Core, claim: Claim) -> Result<Option<Vec<TargetId>>, StoreError> {
     let mut session = core.store.read().await?;
     let operation = session.operation(&Caller::core(), claim.operation).await?;
-    if session.now() > operation.deadline_at {
+    let late = session.now() > operation.deadline_at;
+    if operation.cancel_reason.is_some() || late && !is_stuck(&mut session, operation.resource).await? {
         return Ok(None);
     }
     let Some(row) = operation.steps.iter().find(|step| step.state != "done") else { return Ok(None) };
@@ -167,6 +198,11 @@ async fn still_waiting(core: &Core, claim: Claim) -> Result<Option<Vec<TargetId>
     }
 }
 
+async fn is_stuck<Mode>(session: &mut Session<'_, Mode>, resource: ResourceId) -> Result<bool, StoreError> {
+    let conditions = session.resource(&Caller::core(), resource).await?.conditions;
+    Ok(conditions.iter().any(|condition| condition.name == "stuck" && condition.holds))
+}
+
 async fn take_steps(
     core: &Core,
     session: &mut Session<'_, Write>,
@@ -175,7 +211,12 @@ async fn take_steps(
 ) -> Result<Look, StoreError> {
     let caller = Caller::core();
     let mut rendered = Vec::new();
-    let deleting = operation.action.ends_with(".delete");
+    // Neither a delete nor what takes a failed operation back can fail: there is nothing to return to.
+    let enduring = operation.action.ends_with(".delete") || operation.action.ends_with(conclusion::WITHDRAW);
+    if let Some(reason) = operation.cancel_reason.as_ref().filter(|_| !enduring) {
+        conclusion::fail(core, session, claim, operation, reason, &mut rendered).await?;
+        return Ok(Look { stage: Stage::Ended, rendered });
+    }
     for row in operation.steps.iter().filter(|step| step.state != "done") {
         let step = Step::named(&row.name)?;
         let awaits: Vec<Await> = match row.state.as_str() {
@@ -191,6 +232,10 @@ async fn take_steps(
                     wait(session, claim, operation, row.position, "pending", &reason).await?;
                     return Ok(Look { stage: Stage::Waiting(Vec::new()), rendered });
                 }
+                Begun::Impossible(reason) if enduring => {
+                    wait(session, claim, operation, row.position, "pending", &reason).await?;
+                    return Ok(Look { stage: Stage::Waiting(Vec::new()), rendered });
+                }
                 Begun::Impossible(reason) => {
                     conclusion::fail(core, session, claim, operation, &reason, &mut rendered).await?;
                     return Ok(Look { stage: Stage::Ended, rendered });
@@ -201,8 +246,9 @@ async fn take_steps(
             Finding::Satisfied => {
                 step.settle(session, operation.resource).await?;
                 session.set_step(claim, row.position, "done", None, None).await?;
+                go_on(session, claim, operation).await?;
             }
-            Finding::Refused(reason) if !deleting => {
+            Finding::Refused(reason) if !enduring => {
                 conclusion::fail(core, session, claim, operation, &reason, &mut rendered).await?;
                 return Ok(Look { stage: Stage::Ended, rendered });
             }
@@ -234,8 +280,32 @@ async fn wait(
 ) -> Result<(), StoreError> {
     session.set_step(claim, position, state, Some(reason), None).await?;
     session.set_operation_reason(claim, Some(reason)).await?;
+    if session.now() <= operation.deadline_at {
+        return Ok(());
+    }
+    let told = is_stuck(session, operation.resource).await?;
+    let caller = Caller::core();
+    session.set_condition(&caller, operation.resource, "stuck", true, Some(reason)).await?;
+    if !told {
+        let message = format!("stuck: {reason}");
+        let event = NewEvent {
+            resource: operation.resource,
+            change: "progressed",
+            operation: Some(operation.id),
+            message: Some(&message),
+        };
+        session.add_event(&caller, &event).await?;
+        tracing::warn!(operation = %operation.id, resource = %operation.resource, action = operation.action, reason, "an operation is stuck");
+    }
+    Ok(())
+}
+
+/// A step is done: what was stuck is not any more, and the time for the next step begins.
+async fn go_on(session: &mut Session<'_, Write>, claim: Claim, operation: &OperationRow) -> Result<(), StoreError> {
+    session.set_operation_reason(claim, None).await?;
     if session.now() > operation.deadline_at {
-        session.set_condition(&Caller::core(), operation.resource, "stuck", true, Some(reason)).await?;
+        session.set_operation_deadline(claim, session.now() + DEADLINE_MS).await?;
+        session.set_condition(&Caller::core(), operation.resource, "stuck", false, None).await?;
     }
     Ok(())
 }

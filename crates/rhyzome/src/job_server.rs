@@ -1,6 +1,7 @@
 //! The server that agents dial: it enrols them, sends them their targets' jobs, and keeps what they report.
 
 mod observation;
+pub mod report;
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -13,7 +14,7 @@ use jobs::proto::jobs_server::{Jobs, JobsServer};
 use jobs::proto::{EnrolReply, EnrolRequest, FromAgent, FromCore, ImageChunk, ImageRequest, from_agent, from_core};
 use jobs::{Hello, Job, Object, Report, Want, Welcome, proto, secret_field};
 use pki::{AgentIdentity, ServerConfig};
-use store::{Caller, JobReport, JobRow, StoreError};
+use store::{Caller, JobRow, StoreError};
 use time::OffsetDateTime;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
@@ -112,6 +113,9 @@ impl Jobs for Server {
             .connect_agent(identity.agent, &hello.software, &hello.features, &capacity)
             .await
             .map_err(internal)?;
+        let held: BTreeMap<String, Version> =
+            hello.inventory.iter().map(|held| (held.object.to_string(), held.version)).collect();
+        session.note_inventory(identity.target, &held).await.map_err(internal)?;
         session.commit().await.map_err(internal)?;
         tracing::info!(agent = %identity.agent, target = %identity.target, software = hello.software, "an agent connected");
         let (sender, receiver) = mpsc::channel(OUTGOING);
@@ -120,11 +124,13 @@ impl Jobs for Server {
             identity,
             number,
             sender,
+            held,
+            compared: false,
             sent: BTreeMap::new(),
             hints: self.core.signals.hear_jobs(),
         };
         self.core.signals.progress(identity.target);
-        tokio::spawn(attendance.run(hello, incoming, self.shutdown.clone()));
+        tokio::spawn(attendance.run(incoming, self.shutdown.clone()));
         Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
     }
 
@@ -202,16 +208,20 @@ struct Attendance {
     identity: AgentIdentity,
     number: i64,
     sender: mpsc::Sender<Result<FromCore, Status>>,
+    /// What the target held when it connected.
+    held: BTreeMap<String, Version>,
+    /// Whether that was held against what it should have.
+    compared: bool,
     /// The version of each object that was sent last.
     sent: BTreeMap<String, Version>,
     hints: broadcast::Receiver<TargetId>,
 }
 
 impl Attendance {
-    async fn run(mut self, hello: Hello, incoming: Streaming<FromAgent>, shutdown: CancellationToken) {
+    async fn run(mut self, incoming: Streaming<FromAgent>, shutdown: CancellationToken) {
         let ended = tokio::select! {
             () = shutdown.cancelled() => Ok(()),
-            ended = self.attend(hello, incoming) => ended,
+            ended = self.attend(incoming) => ended,
         };
         if let Err(error) = ended {
             tracing::warn!(agent = %self.identity.agent, error = format!("{error:#}"), "an agent's session broke off");
@@ -229,11 +239,11 @@ impl Attendance {
         session.commit().await
     }
 
-    async fn attend(&mut self, hello: Hello, mut incoming: Streaming<FromAgent>) -> anyhow::Result<()> {
+    async fn attend(&mut self, mut incoming: Streaming<FromAgent>) -> anyhow::Result<()> {
         let installation = self.core.store.installation();
         let welcome = Welcome { cluster: installation.cluster, epoch: installation.epoch };
         self.send(from_core::Body::Welcome(welcome.into())).await?;
-        self.send_missing(&hello).await?;
+        self.send_wanted().await?;
         let mut poll = tokio::time::interval(POLL);
         loop {
             tokio::select! {
@@ -243,53 +253,64 @@ impl Attendance {
                 },
                 hint = self.hints.recv() => match hint {
                     Ok(target) if target != self.identity.target => {}
-                    Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => self.send_unanswered().await?,
+                    Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => self.send_wanted().await?,
                     Err(broadcast::error::RecvError::Closed) => return Ok(()),
                 },
-                _ = poll.tick() => self.send_unanswered().await?,
+                _ = poll.tick() => self.send_wanted().await?,
             }
         }
     }
 
-    /// Holds what the target has against what it should have: what differs is sent, what has a tombstone is sent, what
-    /// the database does not know is left alone and named in the log.
-    async fn send_missing(&mut self, hello: &Hello) -> anyhow::Result<()> {
-        let rows = {
-            let mut session = self.core.store.read().await?;
-            session.jobs_of_target(&Caller::core(), self.identity.target).await?
+    /// Sends what the target is to be told: the first time all in which it differs, then what it has not answered.
+    /// Nothing while the installation is paused.
+    async fn send_wanted(&mut self) -> anyhow::Result<()> {
+        let caller = Caller::core();
+        let mut session = self.core.store.read().await?;
+        if session.paused().await?.is_some() {
+            return Ok(());
+        }
+        let rows = match self.compared {
+            false => session.jobs_of_target(&caller, self.identity.target).await?,
+            true => session.unanswered_jobs(&caller, self.identity.target).await?,
         };
-        let held: BTreeMap<String, Version> =
-            hello.inventory.iter().map(|held| (held.object.to_string(), held.version)).collect();
-        for object in held.keys().filter(|object| !rows.iter().any(|row| row.object == **object)) {
-            tracing::warn!(target = %self.identity.target, object, "a target holds what the database does not know");
+        drop(session);
+        let first = !std::mem::replace(&mut self.compared, true);
+        if first {
+            for object in self.held.keys().filter(|object| !rows.iter().any(|row| row.object == **object)) {
+                tracing::warn!(target = %self.identity.target, object, "a target holds what the database does not know: see rhyzome admin orphan list");
+            }
         }
         for row in rows {
-            let same = match (&row.desired, held.get(&row.object)) {
-                (Some(_), Some(version)) => *version == row.version && row.is_confirmed(),
-                (None, None) => row.is_confirmed(),
-                _ => false,
+            let send = match first {
+                true => !self.is_held(&row),
+                false => self.sent.get(&row.object) != Some(&row.version),
             };
-            if !same {
-                self.send_job(row).await?;
+            if !send {
+                continue;
             }
+            let (object, version) = (row.object.clone(), row.version);
+            match self.message(row).await {
+                Ok(job) => self.send(from_core::Body::Job(job)).await?,
+                Err(error) => {
+                    tracing::error!(target = %self.identity.target, object, error = format!("{error:#}"), "a job cannot be sent");
+                }
+            }
+            self.sent.insert(object, version);
         }
         Ok(())
     }
 
-    async fn send_unanswered(&mut self) -> anyhow::Result<()> {
-        let rows = {
-            let mut session = self.core.store.read().await?;
-            session.unanswered_jobs(&Caller::core(), self.identity.target).await?
-        };
-        for row in rows {
-            if self.sent.get(&row.object) != Some(&row.version) {
-                self.send_job(row).await?;
-            }
+    /// Whether the target held an object, when it connected, as it should.
+    fn is_held(&self, row: &JobRow) -> bool {
+        match (&row.desired, self.held.get(&row.object)) {
+            (Some(_), Some(version)) => *version == row.version && row.is_confirmed(),
+            (None, None) => row.is_confirmed(),
+            _ => false,
         }
-        Ok(())
     }
 
-    async fn send_job(&mut self, row: JobRow) -> anyhow::Result<()> {
+    /// The message that tells a job, with its secrets.
+    async fn message(&self, row: JobRow) -> anyhow::Result<proto::Job> {
         let object: Object = row.object.parse()?;
         let want = match row.desired {
             None => Want::Gone,
@@ -305,10 +326,7 @@ impl Attendance {
                 Want::Desired(desired.to_string())
             }
         };
-        let job = Job { object, version: row.version, requires: row.requires, want };
-        self.send(from_core::Body::Job(proto::Job::from(job))).await?;
-        self.sent.insert(row.object, row.version);
-        Ok(())
+        Ok(proto::Job::from(Job { object, version: row.version, requires: row.requires, want }))
     }
 
     async fn send(&self, body: from_core::Body) -> anyhow::Result<()> {
@@ -327,41 +345,35 @@ impl Attendance {
     }
 
     async fn keep_report(&mut self, report: Report) -> anyhow::Result<()> {
-        let word = |outcome: jobs::Outcome| match outcome {
-            jobs::Outcome::Applied => "applied",
-            jobs::Outcome::Retrying => "retrying",
-            jobs::Outcome::Refused => "refused",
-        };
-        let row = JobReport {
-            object: report.object.to_string(),
-            version: report.version,
-            outcome: word(report.outcome),
-            reason: report.reason,
-            entries: report
-                .entries
-                .into_iter()
-                .map(|(id, entry)| (id.to_string(), (word(entry.outcome).to_owned(), entry.reason)))
-                .collect(),
-        };
-        let mut session = self.core.store.write_in_background().await?;
-        session.guard_agent(self.identity.agent, self.number).await?;
-        let kept = session.keep_report(&Caller::core(), self.identity.target, &row).await?;
-        if kept {
-            observation::note_outcome(&mut session, report.object, &row).await?;
+        let whole = self.try_report(&report).await;
+        if let (Err(StoreError::Corrupt { detail, .. }), true) = (&whole, report.status.is_some()) {
+            tracing::warn!(target = %self.identity.target, object = %report.object, detail, "what was observed cannot be read");
+            self.try_report(&Report { status: None, ..report }).await?;
+        } else {
+            whole?;
         }
-        if kept && let Some(status) = &report.status {
-            observation::note_status(&mut session, &self.core, self.identity.target, report.object, status).await?;
-        }
-        session.commit().await?;
         self.core.signals.progress(self.identity.target);
         self.core.signals.event();
         Ok(())
     }
 
+    async fn try_report(&self, report: &Report) -> Result<(), StoreError> {
+        let mut session = self.core.store.write_in_background().await?;
+        session.guard_agent(self.identity.agent, self.number).await?;
+        report::keep(&self.core, &mut session, self.identity.target, report).await?;
+        session.commit().await
+    }
+
     async fn observe(&mut self, object: Object, status: &serde_json::Value) -> anyhow::Result<()> {
         let mut session = self.core.store.write_in_background().await?;
         session.guard_agent(self.identity.agent, self.number).await?;
-        observation::note_status(&mut session, &self.core, self.identity.target, object, status).await?;
+        match observation::note_status(&mut session, &self.core, self.identity.target, object, status).await {
+            Err(StoreError::Corrupt { detail, .. }) => {
+                tracing::warn!(target = %self.identity.target, object = %object, detail, "what was observed cannot be read");
+                return Ok(());
+            }
+            noted => noted?,
+        }
         session.commit().await?;
         self.core.signals.event();
         Ok(())

@@ -48,6 +48,9 @@ pub trait Managed: Kind + utoipa::ToSchema {
     const UPDATE: &'static [Step];
     /// What a delete does.
     const DELETE: &'static [Step];
+    /// What the suite of operations makes and changes.
+    #[cfg(test)]
+    const EXAMPLE: Example;
 
     /// A fresh id.
     fn make_id(unix_ms: u64) -> Result<Self::Id, types::IdError>;
@@ -125,17 +128,90 @@ pub async fn present<K: Managed, Mode: Send>(
     Ok(K::assemble(row, parts))
 }
 
+/// Does the same for every kind: `$kind` is the kind of the resource's id. This is the list of kinds.
+macro_rules! every_kind {
+    ($id:expr, $kind:ident => $then:expr) => {
+        match $id {
+            types::ResourceId::Network(_) => {
+                type $kind = api::Network;
+                $then
+            }
+            types::ResourceId::Instance(_) => {
+                type $kind = api::Instance;
+                $then
+            }
+            types::ResourceId::Image(_) => {
+                type $kind = api::Image;
+                $then
+            }
+            types::ResourceId::Peer(_) => {
+                type $kind = api::Peer;
+                $then
+            }
+        }
+    };
+}
+#[cfg(test)]
+pub(crate) use every_kind;
+
+/// An id of every kind, in the order in which they can be made.
+#[cfg(test)]
+pub const EVERY: [ResourceId; 4] = [
+    ResourceId::Network(types::NetworkId::from_bits(0)),
+    ResourceId::Image(types::ImageId::from_bits(0)),
+    ResourceId::Instance(types::InstanceId::from_bits(0)),
+    ResourceId::Peer(types::PeerId::from_bits(0)),
+];
+
+/// What the suite of operations makes of a kind, and changes. In specs, `SHA256` stands for the digest of an image that
+/// the suite has.
+#[cfg(test)]
+#[derive(Clone, Copy, Debug)]
+pub struct Example {
+    /// What must be there before, as kinds and names.
+    pub ground: &'static [(&'static str, &'static str)],
+    /// The spec.
+    pub spec: &'static str,
+    /// A merge patch on `tags` and `spec`.
+    pub change: &'static str,
+}
+
 /// The references of a spec whose kind is known by the id.
 pub fn references(resource: ResourceId, spec: &serde_json::Value) -> Result<Vec<ResourceId>, StoreError> {
-    fn of<K: Managed>(spec: &serde_json::Value) -> Result<Vec<ResourceId>, StoreError> {
-        Ok(K::references(&crate::render::read("operation.previous_spec", spec.clone())?))
+    every_kind!(resource, K => Ok(K::references(&crate::render::read("resource.spec", spec.clone())?)))
+}
+
+/// What operations on a kind do.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    /// The noun of the kind.
+    pub noun: &'static str,
+    /// What a create does.
+    #[cfg(test)]
+    pub create: &'static [Step],
+    /// What an update does.
+    #[cfg(test)]
+    pub update: &'static [Step],
+    /// What a delete does.
+    pub delete: &'static [Step],
+}
+
+impl Plan {
+    fn of<K: Managed>() -> Self {
+        Self {
+            noun: K::NOUN,
+            #[cfg(test)]
+            create: K::CREATE,
+            #[cfg(test)]
+            update: K::UPDATE,
+            delete: K::DELETE,
+        }
     }
-    match resource {
-        ResourceId::Network(_) => of::<api::Network>(spec),
-        ResourceId::Instance(_) => of::<api::Instance>(spec),
-        ResourceId::Image(_) => of::<api::Image>(spec),
-        ResourceId::Peer(_) => of::<api::Peer>(spec),
-    }
+}
+
+/// What operations on a resource do.
+pub fn plan(resource: ResourceId) -> Plan {
+    every_kind!(resource, K => Plan::of::<K>())
 }
 
 /// A row to be added.
@@ -176,6 +252,10 @@ async fn resolve<K: Managed>(
     match row {
         Ok(row) if row.state == "deleting" => {
             faults.push(Fault::new(field, format!("{} {} is being deleted", K::NOUN, row.name)));
+            Ok(None)
+        }
+        Ok(row) if row.state == "failed" => {
+            faults.push(Fault::new(field, format!("{} {} could not be made", K::NOUN, row.name)));
             Ok(None)
         }
         Ok(row) => {

@@ -48,18 +48,22 @@ fn lacking(what: &str) -> StoreError {
     StoreError::Corrupt { column: "resource.spec", detail: format!("{what} was never chosen") }
 }
 
-/// Renders a network for its router.
+/// Renders a network for its router; nothing for a network whose end is under way, which nobody brings up again.
 pub async fn network(
     session: &mut Session<'_, Write>,
     caller: &Caller,
     id: NetworkId,
     wireguard_first_port: Port,
-) -> Result<Rendered> {
-    let (name, spec) = spec::<Network, _>(session, caller, id).await?;
+) -> Result<Option<Rendered>> {
+    let row = session.resource(caller, id.into()).await?;
+    if matches!(row.state.as_str(), "deleting" | "failed") {
+        return Ok(None);
+    }
+    let (name, spec): (HostName, api::NetworkSpec) = ((&row.name).into(), read("resource.spec", row.spec)?);
     let (router, slot) = session.slot(caller, id).await?;
     let private_key =
         session.secret_id(caller, id.into(), WIREGUARD_KEY).await?.ok_or_else(|| lacking("the WireGuard key"))?;
-    let status: api::NetworkStatus = read("status.body", session.resource(caller, id.into()).await?.status)?;
+    let status: api::NetworkStatus = read("status.body", row.status)?;
     let leases = session.served_leases(caller, id).await?;
     let admissions = session.served_admissions(caller, id).await?;
     let mut peers = BTreeMap::new();
@@ -97,7 +101,7 @@ pub async fn network(
         },
         peers,
     };
-    write(session, caller, router, Object::Network(id), Some(&state)).await
+    write(session, caller, router, Object::Network(id), Some(&state)).await.map(Some)
 }
 
 /// The WireGuard port of a slot.

@@ -469,6 +469,17 @@ impl Session<'_, Write> {
         Ok(())
     }
 
+    /// Returns the addresses that have rested to their pools.
+    pub async fn forget_rested_addresses(&mut self) -> Result<()> {
+        for statement in [
+            "DELETE FROM address WHERE instance IS NULL AND rests_until <= $1",
+            "DELETE FROM peer_address WHERE peer IS NULL AND rests_until <= $1",
+        ] {
+            self.execute(sql(statement).bind(self.now())).await?;
+        }
+        Ok(())
+    }
+
     async fn delete_of(&mut self, statement: &'static str, caller: &Caller, id: &str) -> Result<()> {
         self.execute(sql(statement).bind(id).bind(caller.pattern())).await?;
         Ok(())

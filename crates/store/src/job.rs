@@ -94,6 +94,21 @@ impl TryFrom<Columns> for JobRow {
     }
 }
 
+/// The rows that can be read. One that cannot must not keep a target from the others.
+fn readable(rows: Vec<Columns>) -> Vec<JobRow> {
+    let read = |columns: Columns| {
+        let (target, object) = (columns.target.clone(), columns.object.clone());
+        match JobRow::try_from(columns) {
+            Ok(row) => Some(row),
+            Err(error) => {
+                tracing::error!(target, object, %error, "a job is left out");
+                None
+            }
+        }
+    };
+    rows.into_iter().filter_map(read).collect()
+}
+
 impl JobRow {
     /// Whether the target has confirmed this very rendering.
     pub fn is_confirmed(&self) -> bool {
@@ -135,7 +150,7 @@ impl<Mode> Session<'_, Mode> {
                     .bind(caller.pattern()),
             )
             .await?;
-        rows.into_iter().map(JobRow::try_from).collect()
+        Ok(readable(rows))
     }
 
     /// The jobs of a target that it has not answered in their newest rendering.
@@ -147,7 +162,7 @@ impl<Mode> Session<'_, Mode> {
         .bind(target.to_string())
         .bind(caller.pattern()))
         .await?;
-        rows.into_iter().map(JobRow::try_from).collect()
+        Ok(readable(rows))
     }
 
     /// All jobs that serve a resource.
@@ -182,7 +197,10 @@ impl Session<'_, Write> {
         {
             return Ok(row.version);
         }
-        let revision = before.as_ref().map_or(Revision(1), |row| row.version.revision.next());
+        let revision = match &before {
+            Some(row) => row.version.revision.next(),
+            None => self.last_revision(target).await?.next(),
+        };
         let tenant = match &before {
             Some(row) => row.tenant.clone(),
             None => self.tenant_of(caller, resource).await?,
@@ -190,7 +208,8 @@ impl Session<'_, Write> {
         self.execute(sql(
             "INSERT INTO job (target, object, tenant, resource, epoch, revision, desired, updated_at) \
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (target, object) DO UPDATE SET \
-             epoch = excluded.epoch, revision = excluded.revision, desired = excluded.desired, updated_at = excluded.updated_at",
+             epoch = excluded.epoch, revision = excluded.revision, desired = excluded.desired, updated_at = excluded.updated_at, \
+             idle_since = NULL",
         )
         .bind(target.to_string())
         .bind(object)
@@ -224,6 +243,75 @@ impl Session<'_, Write> {
         .bind(target.to_string())
         .bind(&report.object))
         .await?;
+        if done > 0 && report.outcome == "applied" {
+            self.forget_tombstone(target, report).await?;
+        }
         Ok(done > 0)
+    }
+
+    /// Forgets a tombstone that its target has confirmed. The object's revisions go on where they were, should it ever
+    /// come back, so that what was sent before is never taken for something else.
+    async fn forget_tombstone(&mut self, target: TargetId, report: &JobReport) -> Result<()> {
+        let forgotten = self
+            .execute(
+                sql("DELETE FROM job WHERE target = $1 AND object = $2 AND desired IS NULL AND epoch = $3 AND revision = $4")
+                    .bind(target.to_string())
+                    .bind(&report.object)
+                    .bind(counter(report.version.epoch.0))
+                    .bind(counter(report.version.revision.0)),
+            )
+            .await?;
+        if forgotten == 0 {
+            return Ok(());
+        }
+        self.execute(
+            sql("UPDATE target SET last_revision = $1 WHERE id = $2 AND last_revision < $1")
+                .bind(counter(report.version.revision.0))
+                .bind(target.to_string()),
+        )
+        .await?;
+        self.forget_held(target, &report.object).await
+    }
+
+    async fn last_revision(&mut self, target: TargetId) -> Result<Revision> {
+        let statement = sql("SELECT last_revision FROM target WHERE id = $1").bind(target.to_string());
+        let last: i64 = self.fetch_optional_scalar(statement).await?.unwrap_or(0);
+        Ok(Revision(narrow("target.last_revision", last)?))
+    }
+
+    /// Has a job that its target has not applied sent once more, as a further revision.
+    pub async fn repeat_job(&mut self, target: TargetId, object: &str) -> Result<()> {
+        self.execute(
+            sql("UPDATE job SET revision = revision + 1, updated_at = $1 WHERE target = $2 AND object = $3 \
+                 AND (outcome IS NULL OR outcome <> 'applied' OR reported_revision <> revision OR reported_epoch <> epoch)")
+            .bind(self.now())
+            .bind(target.to_string())
+            .bind(object),
+        )
+        .await?;
+        Ok(())
+    }
+
+    /// Notes since when no instance of a hypervisor uses an image in its cache.
+    pub async fn note_idle_caches(&mut self) -> Result<()> {
+        self.execute(
+            sql("UPDATE job SET idle_since = $1 WHERE idle_since IS NULL AND desired IS NOT NULL AND object LIKE 'image/%' \
+                 AND NOT EXISTS (SELECT 1 FROM placement p JOIN reference f ON f.source = p.instance \
+                 WHERE p.hypervisor = job.target AND f.target = job.resource)")
+            .bind(self.now()),
+        )
+        .await?;
+        self.execute(sql("UPDATE job SET idle_since = NULL WHERE idle_since IS NOT NULL AND EXISTS \
+             (SELECT 1 FROM placement p JOIN reference f ON f.source = p.instance \
+             WHERE p.hypervisor = job.target AND f.target = job.resource)"))
+            .await?;
+        Ok(())
+    }
+
+    /// Cached images, as (hypervisor, object), that nobody has used since then.
+    pub async fn idle_caches(&mut self, since: i64) -> Result<Vec<(TargetId, String)>> {
+        let statement = sql("SELECT target, object FROM job WHERE idle_since <= $1 AND desired IS NOT NULL");
+        let rows: Vec<(String, String)> = self.fetch_all(statement.bind(since)).await?;
+        rows.into_iter().map(|(target, object)| Ok((parse("job.target", &target)?, object))).collect()
     }
 }

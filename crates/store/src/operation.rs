@@ -26,6 +26,8 @@ pub struct OperationRow {
     pub previous_spec: Option<serde_json::Value>,
     /// Why it failed or what it waits for.
     pub reason: Option<String>,
+    /// Why an administrator wants it given up.
+    pub cancel_reason: Option<String>,
     /// When it was asked for.
     pub created_at: i64,
     /// When it last moved.
@@ -86,6 +88,7 @@ struct Columns {
     deadline_at: i64,
     previous_spec: Option<String>,
     reason: Option<String>,
+    cancel_reason: Option<String>,
     created_at: i64,
     updated_at: i64,
     finished_at: Option<i64>,
@@ -95,8 +98,8 @@ struct Columns {
 macro_rules! select_operations {
     ($rest:literal) => {
         concat!(
-            "SELECT id, tenant, resource, action, state, deadline_at, previous_spec, reason, created_at, updated_at, \
-             finished_at FROM operation ",
+            "SELECT id, tenant, resource, action, state, deadline_at, previous_spec, reason, cancel_reason, created_at, \
+             updated_at, finished_at FROM operation ",
             $rest
         )
     };
@@ -163,6 +166,7 @@ impl<Mode> Session<'_, Mode> {
             deadline_at: columns.deadline_at,
             previous_spec: columns.previous_spec.map(|spec| json("operation.previous_spec", &spec)).transpose()?,
             reason: columns.reason,
+            cancel_reason: columns.cancel_reason,
             created_at: columns.created_at,
             updated_at: columns.updated_at,
             finished_at: columns.finished_at,
@@ -206,32 +210,75 @@ impl Session<'_, Write> {
         Ok(())
     }
 
-    /// Cancels the operation under way on a resource, if there is one: a delete comes first. Its executor is fenced off.
-    pub async fn preempt_operation(&mut self, caller: &Caller, resource: ResourceId) -> Result<()> {
+    /// Cancels the operation under way on a resource, if there is one: another comes first, for this reason. Its executor
+    /// is fenced off.
+    pub async fn preempt_operation(&mut self, caller: &Caller, resource: ResourceId, reason: &str) -> Result<()> {
         self.execute(
-            sql("UPDATE operation SET state = 'cancelled', attempt = attempt + 1, reason = 'a delete was asked for', \
+            sql("UPDATE operation SET state = 'cancelled', attempt = attempt + 1, reason = $4, \
                 updated_at = $1, finished_at = $1 \
                 WHERE resource = $2 AND state IN ('pending', 'running') AND tenant LIKE $3")
             .bind(self.now())
             .bind(resource.to_string())
+            .bind(caller.pattern())
+            .bind(reason),
+        )
+        .await?;
+        Ok(())
+    }
+
+    /// Asks for an operation to be given up, which its executor does. Says whether it was under way.
+    pub async fn ask_to_cancel(&mut self, caller: &Caller, id: OperationId, reason: &str) -> Result<bool> {
+        let done = self
+            .execute(
+                sql("UPDATE operation SET cancel_reason = $1 \
+                     WHERE id = $2 AND state IN ('pending', 'running') AND tenant LIKE $3")
+                .bind(reason)
+                .bind(id.to_string())
+                .bind(caller.pattern()),
+            )
+            .await?;
+        Ok(done > 0)
+    }
+
+    /// Gives an operation more time and, if nobody works it, to the next executor at once.
+    pub async fn prolong_operation(&mut self, caller: &Caller, id: OperationId, deadline_at: i64) -> Result<()> {
+        self.execute(
+            sql("UPDATE operation SET deadline_at = $1 \
+                 WHERE id = $2 AND state IN ('pending', 'running') AND tenant LIKE $3")
+            .bind(deadline_at)
+            .bind(id.to_string())
             .bind(caller.pattern()),
         )
         .await?;
         Ok(())
     }
 
-    /// Claims the oldest operation that nobody works, for `lease_ms` by the database's clock.
+    /// Claims the oldest operation that nobody works, for `lease_ms` by the database's clock; none while the
+    /// installation is paused. One whose row cannot be read fails, so that the others behind it go on.
     pub async fn claim_operation(&mut self, _caller: &Caller, owner: &str, lease_ms: i64) -> Result<Option<Claim>> {
-        let row: Option<(String, i64)> = self.fetch_optional(sql(
-            "UPDATE operation SET owner = $1, lease_until = $2, attempt = attempt + 1, state = 'running', updated_at = $3 \
-             WHERE id = (SELECT id FROM operation WHERE state IN ('pending', 'running') \
-             AND (lease_until IS NULL OR lease_until < $3) ORDER BY id LIMIT 1) RETURNING id, attempt",
-        )
-        .bind(owner)
-        .bind(self.now() + lease_ms)
-        .bind(self.now()))
-        .await?;
-        row.map(|(id, attempt)| Ok(Claim { operation: parse("operation.id", &id)?, attempt })).transpose()
+        loop {
+            let row: Option<(String, i64)> = self.fetch_optional(sql(
+                "UPDATE operation SET owner = $1, lease_until = $2, attempt = attempt + 1, state = 'running', updated_at = $3 \
+                 WHERE id = (SELECT id FROM operation WHERE state IN ('pending', 'running') \
+                 AND (lease_until IS NULL OR lease_until < $3) \
+                 AND NOT EXISTS (SELECT 1 FROM installation WHERE name = 'paused') ORDER BY id LIMIT 1) \
+                 RETURNING id, attempt",
+            )
+            .bind(owner)
+            .bind(self.now() + lease_ms)
+            .bind(self.now()))
+            .await?;
+            let Some((id, attempt)) = row else { return Ok(None) };
+            match parse("operation.id", &id) {
+                Ok(operation) => return Ok(Some(Claim { operation, attempt })),
+                Err(error) => {
+                    let reason = error.to_string();
+                    tracing::error!(operation = id, reason, "an operation cannot be worked");
+                    let statement = sql("UPDATE operation SET state = 'failed', reason = $1 WHERE id = $2");
+                    self.execute(statement.bind(reason).bind(id)).await?;
+                }
+            }
+        }
     }
 
     /// Prolongs the leases of all operations that `owner` works.
@@ -297,6 +344,18 @@ impl Session<'_, Write> {
         self.execute(
             sql("UPDATE operation SET reason = $1 WHERE id = $2 AND attempt = $3")
                 .bind(reason)
+                .bind(claim.operation.to_string())
+                .bind(claim.attempt),
+        )
+        .await?;
+        Ok(())
+    }
+
+    /// Says by when an operation must have gone on.
+    pub async fn set_operation_deadline(&mut self, claim: Claim, deadline_at: i64) -> Result<()> {
+        self.execute(
+            sql("UPDATE operation SET deadline_at = $1 WHERE id = $2 AND attempt = $3")
+                .bind(deadline_at)
                 .bind(claim.operation.to_string())
                 .bind(claim.attempt),
         )

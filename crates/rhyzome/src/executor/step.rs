@@ -114,9 +114,12 @@ impl Step {
 
     /// Tidies the database up when the step is done.
     pub async fn settle(self, session: &mut Session<'_, Write>, resource: ResourceId) -> Result<(), StoreError> {
-        let (Self::Admit, ResourceId::Peer(peer)) = (self, resource) else { return Ok(()) };
+        let (Self::Admit | Self::Dismiss, ResourceId::Peer(peer)) = (self, resource) else { return Ok(()) };
         let caller = Caller::core();
-        let wanted = wanted_networks(session, peer).await?;
+        let wanted = match self {
+            Self::Admit => wanted_networks(session, peer).await?,
+            _ => Vec::new(),
+        };
         for network in session.admissions(&caller, peer).await? {
             if !wanted.contains(&network) {
                 session.dismiss(&caller, peer, network).await?;
@@ -125,7 +128,9 @@ impl Step {
         Ok(())
     }
 
-    /// Takes a step of a create back, without waiting for targets; gives the targets that have something to do.
+    /// Takes a step of a create back, without waiting for targets; gives the targets that have something to do. What a
+    /// create took out of the pools, a placement too, returns when the targets have confirmed; a cached image that
+    /// nobody uses goes by itself.
     pub async fn undo(
         self,
         core: &Core,
@@ -157,7 +162,18 @@ impl Step {
 
 async fn network(core: &Core, session: &mut Session<'_, Write>, id: NetworkId) -> Result<Begun, StoreError> {
     let rendered = render::network(session, &Caller::core(), id, core.wireguard_first_port).await?;
-    Ok(Begun::Awaiting(vec![Await::whole(rendered)]))
+    Ok(Begun::Awaiting(rendered.map(Await::whole).into_iter().collect()))
+}
+
+/// Why others cannot enter a network yet, or ever; nothing if they can.
+async fn closed(session: &mut Session<'_, Write>, network: NetworkId) -> Result<Option<Begun>, StoreError> {
+    let row = session.resource(&Caller::core(), network.into()).await?;
+    Ok(match row.state.as_str() {
+        "creating" => Some(Begun::NotYet(format!("the network {} is not ready", row.name))),
+        "failed" => Some(Begun::Impossible(format!("the network {} could not be made", row.name))),
+        "deleting" => Some(Begun::Impossible(format!("the network {} is being deleted", row.name))),
+        _ => None,
+    })
 }
 
 async fn network_gone(session: &mut Session<'_, Write>, id: NetworkId) -> Result<Begun, StoreError> {
@@ -213,8 +229,21 @@ async fn on_hypervisor(step: Step, session: &mut Session<'_, Write>, id: Instanc
     let (Some(network), Some(image)) = (asked.network.id(), asked.image.id()) else {
         return Ok(Begun::Impossible("the instance has no network or no image".to_owned()));
     };
-    if step == Step::CacheImage && session.resource(&caller, image.into()).await?.state != "ready" {
-        return Ok(Begun::NotYet(format!("the image {image} is not ready")));
+    match step {
+        Step::Segment => {
+            if let Some(begun) = closed(session, network).await? {
+                return Ok(begun);
+            }
+        }
+        Step::CacheImage => {
+            let row = session.resource(&caller, image.into()).await?;
+            match row.state.as_str() {
+                "failed" => return Ok(Begun::Impossible(format!("the image {} could not be made", row.name))),
+                "creating" => return Ok(Begun::NotYet(format!("the image {} is not ready", row.name))),
+                _ => {}
+            }
+        }
+        _ => {}
     }
     let rendered = match step {
         Step::Segment => render::segment(session, &caller, hypervisor, network).await?,
@@ -235,13 +264,16 @@ async fn lease(
     let Some(network) = asked.network.id() else {
         return Ok(Begun::Impossible("the instance has no network".to_owned()));
     };
+    if served && let Some(begun) = closed(session, network).await? {
+        return Ok(begun);
+    }
     session.serve_lease(&caller, id, served).await?;
     let rendered = render::network(session, &caller, network, core.wireguard_first_port).await?;
-    let awaited = match served {
+    let awaited = rendered.map(|rendered| match served {
         true => Await::entry(rendered, id),
         false => Await::whole(rendered),
-    };
-    Ok(Begun::Awaiting(vec![awaited]))
+    });
+    Ok(Begun::Awaiting(awaited.into_iter().collect()))
 }
 
 async fn machine_gone(session: &mut Session<'_, Write>, id: InstanceId) -> Result<Begun, StoreError> {
@@ -289,6 +321,11 @@ async fn admit(core: &Core, session: &mut Session<'_, Write>, peer: PeerId) -> R
     let caller = Caller::core();
     let wanted = wanted_networks(session, peer).await?;
     for network in &wanted {
+        if let Some(begun) = closed(session, *network).await? {
+            return Ok(begun);
+        }
+    }
+    for network in &wanted {
         session.admit(&caller, peer, *network, true).await?;
     }
     let mut awaits = Vec::new();
@@ -296,7 +333,8 @@ async fn admit(core: &Core, session: &mut Session<'_, Write>, peer: PeerId) -> R
         let served = wanted.contains(&network);
         session.admit(&caller, peer, network, served).await?;
         let rendered = render::network(session, &caller, network, core.wireguard_first_port).await?;
-        awaits.push(if served { Await::entry(rendered, peer) } else { Await::whole(rendered) });
+        let awaited = |rendered| if served { Await::entry(rendered, peer) } else { Await::whole(rendered) };
+        awaits.extend(rendered.map(awaited));
     }
     Ok(Begun::Awaiting(awaits))
 }
@@ -307,7 +345,7 @@ async fn dismiss(core: &Core, session: &mut Session<'_, Write>, peer: PeerId) ->
     for network in session.admissions(&caller, peer).await? {
         session.admit(&caller, peer, network, false).await?;
         let rendered = render::network(session, &caller, network, core.wireguard_first_port).await?;
-        awaits.push(Await::whole(rendered));
+        awaits.extend(rendered.map(Await::whole));
     }
     Ok(Begun::Awaiting(awaits))
 }

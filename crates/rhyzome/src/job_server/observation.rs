@@ -8,7 +8,7 @@ use types::{ResourceId, TargetId};
 use crate::core::Core;
 use crate::render::{read, wireguard_port};
 
-/// Notes on a resource whether its target has it as asked.
+/// Notes on a resource whether its target has it as asked. One that failed keeps the reason why.
 pub async fn note_outcome(
     session: &mut Session<'_, Write>,
     object: Object,
@@ -17,6 +17,9 @@ pub async fn note_outcome(
     let own = matches!(object, Object::Network(_) | Object::Instance(_));
     let caller = Caller::core();
     if !own || !exists(session, object.resource()).await? {
+        return Ok(());
+    }
+    if session.resource(&caller, object.resource()).await?.state == "failed" {
         return Ok(());
     }
     let applied = report.outcome == "applied";

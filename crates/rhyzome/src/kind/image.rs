@@ -15,6 +15,9 @@ impl Managed for Image {
     const CREATE: &'static [Step] = &[Step::Content];
     const UPDATE: &'static [Step] = &[];
     const DELETE: &'static [Step] = &[Step::CacheGone];
+    #[cfg(test)]
+    const EXAMPLE: super::Example =
+        super::Example { ground: &[], spec: r#"{"sha256": "SHA256"}"#, change: r#"{"tags": {"colour": "green"}}"# };
 
     fn make_id(unix_ms: u64) -> Result<ImageId, types::IdError> {
         ImageId::make(unix_ms)

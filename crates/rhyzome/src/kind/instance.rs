@@ -22,6 +22,12 @@ impl Managed for Instance {
     const CREATE: &'static [Step] = &[Step::Place, Step::Segment, Step::CacheImage, Step::Lease, Step::Machine];
     const UPDATE: &'static [Step] = &[Step::Machine];
     const DELETE: &'static [Step] = &[Step::MachineGone, Step::LeaseGone, Step::SegmentGone];
+    #[cfg(test)]
+    const EXAMPLE: super::Example = super::Example {
+        ground: &[("network", "ground"), ("image", "ground")],
+        spec: r#"{"network": "ground", "image": "ground"}"#,
+        change: r#"{"spec": {"power": "stopped"}}"#,
+    };
 
     fn make_id(unix_ms: u64) -> Result<InstanceId, types::IdError> {
         InstanceId::make(unix_ms)
@@ -55,9 +61,6 @@ impl Managed for Instance {
         }
         let image = resolve::<Image>(ground, &mut spec.image, "/spec/image", faults).await?;
         if let Some((_, row)) = image {
-            if row.state == "failed" {
-                faults.push(Fault::new("/spec/image", "the image could not be made"));
-            }
             let status: api::ImageStatus = read("status.body", row.status)?;
             if let (Some(disk), Some(needed)) = (spec.disk_bytes, status.virtual_size)
                 && disk < needed

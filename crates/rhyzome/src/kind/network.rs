@@ -20,6 +20,8 @@ impl Managed for Network {
     const CREATE: &'static [Step] = &[Step::Router];
     const UPDATE: &'static [Step] = &[Step::Router];
     const DELETE: &'static [Step] = &[Step::RouterGone];
+    #[cfg(test)]
+    const EXAMPLE: super::Example = super::Example { ground: &[], spec: r#"{}"#, change: r#"{"spec": {"mtu": 1400}}"# };
 
     fn make_id(unix_ms: u64) -> Result<NetworkId, types::IdError> {
         NetworkId::make(unix_ms)

@@ -19,6 +19,12 @@ impl Managed for Peer {
     const CREATE: &'static [Step] = &[Step::Admit];
     const UPDATE: &'static [Step] = &[Step::Admit];
     const DELETE: &'static [Step] = &[Step::Dismiss];
+    #[cfg(test)]
+    const EXAMPLE: super::Example = super::Example {
+        ground: &[("network", "ground"), ("network", "other")],
+        spec: r#"{"public_key": "HIgo9xNzJMWLKASShiTqIybxZ0U3wGLiUeJ1PKf8ykw=", "networks": ["ground"]}"#,
+        change: r#"{"spec": {"networks": ["other"]}}"#,
+    };
 
     fn make_id(unix_ms: u64) -> Result<PeerId, types::IdError> {
         PeerId::make(unix_ms)

@@ -29,7 +29,7 @@ async fn one_operation_at_a_time_and_a_delete_comes_first() {
     assert!(session.claim_operation(&Caller::core(), "two", 60_000).await.unwrap().is_none(), "it is claimed");
     session.guard(claim).await.unwrap();
     session.set_step(claim, 0, "running", None, Some(&json!([1]))).await.unwrap();
-    session.preempt_operation(&me, home.into()).await.unwrap();
+    session.preempt_operation(&me, home.into(), "another came").await.unwrap();
     assert!(matches!(session.guard(claim).await, Err(StoreError::Fenced)));
     session.add_operation(&me, &new(3, home)).await.unwrap();
 }

@@ -1,0 +1,180 @@
+//! Every operation of every kind, under every fault: each step twice, a refusal at each step, a crash before, within and
+//! after each transaction, a delete at each point. Whatever happened, in the end what was asked for is there, and after
+//! its end nothing is left: no allocation, job, secret or file, and no object on a target.
+//!
+//! Kinds and their steps come from `kind`, so that a kind is in here by being a kind.
+
+mod trial;
+mod world;
+
+use types::ResourceId;
+
+use crate::kind::{EVERY, Managed, every_kind, plan};
+use trial::{Fault, Rest, Trial};
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verb {
+    Create,
+    Update,
+    Delete,
+}
+
+const VERBS: [Verb; 3] = [Verb::Create, Verb::Update, Verb::Delete];
+
+/// How much of a transaction is done before a crash within it.
+const CUTS: [usize; 6] = [1, 3, 8, 20, 45, 90];
+
+/// An installation with what a kind needs, and how it is at rest.
+async fn ground(kind: ResourceId) -> (Trial, Rest) {
+    let mut trial = Trial::new().await;
+    let needed = every_kind!(kind, K => K::EXAMPLE.ground);
+    for (noun, name) in needed {
+        let kind = EVERY.into_iter().find(|kind| plan(*kind).noun == *noun).unwrap();
+        trial.create(kind, name).await;
+    }
+    trial.settle().await;
+    let rest = trial.rest().await;
+    (trial, rest)
+}
+
+/// Asks for it, after what must come before has come about.
+async fn ask(trial: &mut Trial, kind: ResourceId, verb: Verb) -> ResourceId {
+    let id = trial.create(kind, "trial").await;
+    if verb != Verb::Create {
+        trial.settle().await;
+        assert_eq!(trial.state(id).await.as_deref(), Some("ready"));
+    }
+    match verb {
+        Verb::Create => {}
+        Verb::Update => trial.update(id).await,
+        Verb::Delete => trial.delete(id).await,
+    }
+    id
+}
+
+/// Deletes what is left of the resource and expects everything as it was before.
+async fn end(trial: &mut Trial, id: ResourceId, before: &Rest, what: &str) {
+    if trial.state(id).await.is_some() {
+        trial.delete(id).await;
+        trial.settle().await;
+    }
+    assert_eq!(trial.state(id).await, None, "{what}");
+    assert_eq!(trial.rest().await, *before, "{what}");
+}
+
+fn expected(verb: Verb) -> Option<&'static str> {
+    (verb != Verb::Delete).then_some("ready")
+}
+
+/// Runs a fault at one point after the other, until there are no more.
+async fn at_every_point(fault: Fault) {
+    for kind in EVERY {
+        let (mut trial, before) = ground(kind).await;
+        for verb in VERBS {
+            // Transactions are at odd points, between those before and after them.
+            let every = if matches!(fault, Fault::Cut(_)) { 2 } else { 1 };
+            for point in (1..).step_by(every) {
+                let what = format!("{verb:?} of {}, {fault:?} at point {point}", plan(kind).noun);
+                let id = ask(&mut trial, kind, verb).await;
+                trial.fault = Some((point, fault));
+                let came = trial.settle().await;
+                match fault {
+                    Fault::Delete if came => assert_eq!(trial.state(id).await, None, "{what}"),
+                    _ => assert_eq!(trial.state(id).await.as_deref(), expected(verb), "{what}"),
+                }
+                end(&mut trial, id, &before, &what).await;
+                if !came {
+                    break;
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_step_twice() {
+    for kind in EVERY {
+        let (mut trial, before) = ground(kind).await;
+        for verb in VERBS {
+            let what = format!("{verb:?} of {}", plan(kind).noun);
+            let id = ask(&mut trial, kind, verb).await;
+            trial.twice = true;
+            trial.settle().await;
+            assert_eq!(trial.state(id).await.as_deref(), expected(verb), "{what}");
+            trial.twice = false;
+            end(&mut trial, id, &before, &what).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_crash_before_and_after_every_transaction() {
+    at_every_point(Fault::Crash).await;
+}
+
+#[tokio::test]
+async fn a_crash_within_every_transaction() {
+    for polls in CUTS {
+        at_every_point(Fault::Cut(polls)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_delete_at_every_point() {
+    at_every_point(Fault::Delete).await;
+}
+
+#[tokio::test]
+async fn a_refusal_at_every_step() {
+    for kind in EVERY {
+        let (mut trial, before) = ground(kind).await;
+        for (verb, steps) in [(Verb::Create, plan(kind).create), (Verb::Update, plan(kind).update)] {
+            for (position, step) in (0_u32..).zip(steps) {
+                for away in [false, true] {
+                    let what = format!("{verb:?} of {}, refused at {}, away: {away}", plan(kind).noun, step.name());
+                    let (id, ready) = ready_to(&mut trial, kind, verb).await;
+                    trial.refuse_at = Some(position);
+                    refuse(&mut trial, id, verb, away).await;
+                    match (ready, trial.state(id).await.as_deref()) {
+                        (None, Some("failed")) => assert_eq!(trial.rest().await.taken(), before.taken(), "{what}"),
+                        (Some(ready), Some("ready")) => assert_eq!(trial.rest().await, ready, "{what}"),
+                        // No target has a part in this step.
+                        (None, Some("ready")) => {}
+                        (_, state) => panic!("{what}: {state:?}"),
+                    }
+                    end(&mut trial, id, &before, &what).await;
+                }
+            }
+        }
+    }
+}
+
+/// Asks for a create; or for an update of what rests as it is given.
+async fn ready_to(trial: &mut Trial, kind: ResourceId, verb: Verb) -> (ResourceId, Option<Rest>) {
+    let id = trial.create(kind, "trial").await;
+    if verb == Verb::Create {
+        return (id, None);
+    }
+    trial.settle().await;
+    let rest = trial.rest().await;
+    trial.update(id).await;
+    (id, Some(rest))
+}
+
+/// Runs into the refusal; the targets may be away while it is taken back.
+async fn refuse(trial: &mut Trial, id: ResourceId, verb: Verb, away: bool) {
+    let failed = trial.until_failed().await;
+    if failed && verb == Verb::Create {
+        trial.undo_again(id).await;
+    }
+    if away {
+        trial.world.away = trial.targets.iter().copied().collect();
+        for _ in 0..3 {
+            trial.round().await;
+            trial.deliver().await;
+        }
+        trial.world.away.clear();
+    }
+    trial.settle().await;
+}
