@@ -9,7 +9,9 @@ mod error;
 mod facts;
 mod identity;
 mod keyed;
+mod pin;
 mod request;
+mod self_signed;
 mod tls;
 
 pub use authority::{AGENT_DAYS, Authority, CA_DAYS, IssuedServer, SERVER_DAYS};
@@ -17,7 +19,9 @@ pub use error::PkiError;
 pub use facts::{CertificateFacts, Fingerprint, show};
 pub use identity::{AgentIdentity, identity_of};
 pub use keyed::KeyedCertificate;
+pub use pin::{Seen, looking_client_config, pinned_client_config};
 pub use request::{CertificateRequest, requested_key_digest};
+pub use self_signed::self_signed;
 pub use tls::{Alpn, ClientAuth, Roots, client_config, install_provider, server_config};
 
 pub use rustls::pki_types::{CertificateDer, ServerName};

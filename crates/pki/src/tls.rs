@@ -23,7 +23,7 @@ pub enum Alpn {
 }
 
 impl Alpn {
-    fn protocols(self) -> Vec<Vec<u8>> {
+    pub(crate) fn protocols(self) -> Vec<Vec<u8>> {
         let names: &[&[u8]] = match self {
             Self::Http1 => &[b"http/1.1"],
             Self::Http2 => &[b"h2"],
@@ -133,10 +133,10 @@ pub fn install_provider() {
     let _ = ring::default_provider().install_default();
 }
 
-fn provider() -> Arc<CryptoProvider> {
+pub(crate) fn provider() -> Arc<CryptoProvider> {
     Arc::new(ring::default_provider())
 }
 
-fn tls(error: rustls::Error) -> PkiError {
+pub(crate) fn tls(error: rustls::Error) -> PkiError {
     PkiError::Tls(error.to_string())
 }

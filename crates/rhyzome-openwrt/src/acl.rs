@@ -19,6 +19,13 @@ pub struct Right {
     verb: String,
 }
 
+impl Right {
+    /// Whether a session has it.
+    pub fn is_in(&self, rights: &Rights) -> bool {
+        rights.allow(&self.scope, &self.object, &self.verb)
+    }
+}
+
 impl fmt::Display for Right {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { scope, object, verb } = self;
@@ -37,7 +44,7 @@ pub fn wanted() -> Vec<Right> {
 
 /// What of that a session lacks.
 pub fn lacking(rights: &Rights) -> Vec<Right> {
-    wanted().into_iter().filter(|right| !rights.allow(&right.scope, &right.object, &right.verb)).collect()
+    wanted().into_iter().filter(|right| !right.is_in(rights)).collect()
 }
 
 /// What a file of groups grants.

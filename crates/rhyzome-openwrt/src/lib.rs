@@ -8,6 +8,7 @@
 pub mod acl;
 pub mod admission;
 pub mod board;
+pub mod bootstrap;
 pub mod claims;
 pub mod command;
 pub mod configuration;

@@ -9,6 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
+use rhyzome_openwrt::bootstrap;
 use rhyzome_openwrt::configuration::{Configuration, FILE_NAME};
 use rhyzome_openwrt::examination::examine;
 use rhyzome_openwrt::router::Router;
@@ -39,6 +40,8 @@ struct Options {
 enum Command {
     /// Say whether the configured router would do, and what it lacks; changes nothing
     Check,
+    /// Take a fresh router into service: a certificate of our CA, and a login that may do just what the agent needs
+    Bootstrap(bootstrap::command::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -60,6 +63,10 @@ fn main() -> ExitCode {
 fn run(options: Options) -> anyhow::Result<ExitCode> {
     pki::install_provider();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build()?;
+    if let Some(Command::Bootstrap(arguments)) = options.command {
+        runtime.block_on(bootstrap::command::execute(arguments))?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let loaded = config::load::<Configuration>(options.config.as_deref(), FILE_NAME)?;
     let in_file = || loaded.path.display().to_string();
     match options.command {
@@ -67,7 +74,7 @@ fn run(options: Options) -> anyhow::Result<ExitCode> {
             let router = Router::configured(&loaded.value.router).with_context(in_file)?;
             runtime.block_on(check(&router, &loaded.value))
         }
-        None => {
+        _ => {
             let target = RouterTarget::configured(&loaded.value).with_context(in_file)?;
             if options.check_config {
                 println!("{}: in order", loaded.path.display());

@@ -302,7 +302,8 @@ mod tests {
         let tree = Tree::of(&uci::Package::parse(uci::PackageName::new("dhcp").unwrap(), CONFIG).unwrap());
         let served = Served { device: "br-rz1".into(), addresses: vec!["10.20.30.1/24".parse().unwrap()] };
         let served = BTreeMap::from([("rz1".to_owned(), served)]);
-        let root = Root { config: "/data/config".into(), tmp: "/data/tmp".into() };
+        let (config, tmp) = ("/data/config".into(), "/data/tmp".into());
+        let root = Root { config, tmp, acl: "/data/acl.d".into(), own: "/data/own".into() };
         let places = Places { hosts: "/data/run/hosts".into(), root };
         let instances = instances(&tree, &served, &places);
         insta::assert_snapshot!(instances[0].config.clone() + "---\n" + &instances[0].hosts, @r"

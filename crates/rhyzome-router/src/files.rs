@@ -1,4 +1,5 @@
-//! Files as the router's clients see them: `/etc/config` and `/tmp` are the router's own, the rest is the machine's.
+//! Files as the router's clients see them: `/etc`, `/tmp` and the folders of rights and upgrades are the router's own,
+//! the rest is the machine's.
 
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
@@ -21,18 +22,32 @@ pub struct Root {
     pub config: PathBuf,
     /// What clients know as `/tmp`.
     pub tmp: PathBuf,
+    /// What clients know as `/usr/share/rpcd/acl.d`.
+    pub acl: PathBuf,
+    /// The folder of the other files that are the router's own, under the paths that clients know.
+    pub own: PathBuf,
 }
+
+/// The folders whose files are the router's own and not the machine's.
+const OWN: [&str; 2] = ["/etc", "/lib/upgrade"];
 
 impl Root {
     /// Where a path of the router lies on the machine.
     #[must_use]
     pub fn place(&self, path: &str) -> PathBuf {
-        for (inside, outside) in [("/etc/config", &self.config), ("/tmp", &self.tmp)] {
+        let mounts = [("/etc/config", &self.config), ("/tmp", &self.tmp), ("/usr/share/rpcd/acl.d", &self.acl)];
+        for (inside, outside) in mounts {
             match path.strip_prefix(inside) {
                 Some("") => return outside.clone(),
                 Some(rest) if rest.starts_with('/') => return outside.join(rest.trim_start_matches('/')),
                 _ => {}
             }
+        }
+        if OWN
+            .iter()
+            .any(|folder| path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
+        {
+            return self.own.join(path.trim_start_matches('/'));
         }
         PathBuf::from(path)
     }

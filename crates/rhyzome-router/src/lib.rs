@@ -8,6 +8,7 @@
 
 pub mod account;
 pub mod acl;
+pub mod certificate;
 pub mod command;
 pub mod configs;
 pub mod crypt;

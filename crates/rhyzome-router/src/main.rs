@@ -8,6 +8,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
 use config::Loaded;
+use rhyzome_router::certificate::Certificate;
 use rhyzome_router::machine::{NamespaceMachine, Surroundings};
 use rhyzome_router::namespace::Namespace;
 use rhyzome_router::router::Router;
@@ -117,7 +118,11 @@ fn run(settings: &Settings, state: &State, ready: Ready) -> Result<()> {
         let folders = Folders { config: state.root().config, acl: state.acl() };
         let rpcd = Rpcd::new(folders, ready.passwords, random);
         let router = Arc::new(Router::new(rpcd, machine));
-        let server = Server::bind(settings.listen, ready.tls);
+        let certificate = match ready.tls {
+            Some(tls) => Certificate::fixed(tls),
+            None => Certificate::configured(state.root()),
+        };
+        let server = Server::bind(settings.listen, certificate);
         let server = server.await.with_context(|| format!("cannot listen on {}", settings.listen))?;
         let address = server.address()?;
         config::file::write_public(&state.address(), format!("{address}\n").as_bytes())?;

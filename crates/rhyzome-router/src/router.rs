@@ -5,7 +5,7 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use crate::json::{Json, Members};
 use crate::question::Question;
@@ -16,6 +16,9 @@ use crate::status::{self, Answer};
 
 /// How long uhttpd waits for the answer to a call.
 const CALL_LIMIT: Duration = Duration::from_secs(60);
+
+/// How long procd takes to have the web server follow its config; whoever changed it gets his answer before.
+const RELOAD: Duration = Duration::from_secs(1);
 
 /// How often ended sessions are cleared away when nothing happens.
 const SWEEP: Duration = Duration::from_secs(30);
@@ -39,12 +42,20 @@ pub struct Router<M> {
     started: Instant,
     /// Told when a deadline may have come nearer.
     rescheduled: Notify,
+    /// Told when the web server has to follow its config.
+    web: watch::Sender<()>,
 }
 
 impl<M: Machine> Router<M> {
     /// A router of these two halves.
     pub fn new(rpcd: Rpcd, machine: M) -> Self {
-        Router { rpcd: Mutex::new(rpcd), machine, started: Instant::now(), rescheduled: Notify::new() }
+        Router {
+            rpcd: Mutex::new(rpcd),
+            machine,
+            started: Instant::now(),
+            rescheduled: Notify::new(),
+            web: watch::Sender::new(()),
+        }
     }
 
     /// The machine beneath.
@@ -146,7 +157,19 @@ impl<M: Machine> Router<M> {
         }
     }
 
+    /// Told when the web server has to follow its config.
+    pub fn web(&self) -> watch::Receiver<()> {
+        self.web.subscribe()
+    }
+
     fn follow(&self, changed: BTreeSet<String>) {
+        if changed.contains("uhttpd") {
+            let web = self.web.clone();
+            tokio::spawn(async move {
+                tokio::time::sleep(RELOAD).await;
+                web.send_replace(());
+            });
+        }
         if !changed.is_empty() {
             self.machine.follow(changed);
         }

@@ -102,6 +102,13 @@ impl Rpcd {
         object::apply::expire(self, now);
     }
 
+    /// Starts anew: sessions, what is staged in them and a pending apply are forgotten. What was applied stays.
+    pub fn restart(&mut self) {
+        let grants = acl::grants(&self.acl_dir, &Membership::unauthenticated());
+        self.sessions = Sessions::new(grants, Moment::ZERO);
+        self.pending = None;
+    }
+
     /// When a rollback is due, if one is pending.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Moment> {

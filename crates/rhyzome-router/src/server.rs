@@ -13,11 +13,12 @@ use hyper::header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, HeaderValue};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use pki::{ServerConfig, TlsAcceptor};
+use pki::TlsAcceptor;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
+use crate::certificate::Certificate;
 use crate::json::Json;
 use crate::router::{Machine, Router};
 use crate::rpc::{self, BODY_LIMIT, Fault};
@@ -33,7 +34,7 @@ const CONNECTIONS: usize = 64;
 /// A bound server.
 pub struct Server {
     listener: TcpListener,
-    tls: TlsAcceptor,
+    certificate: Certificate,
 }
 
 impl Server {
@@ -41,8 +42,8 @@ impl Server {
     ///
     /// # Errors
     /// When the address cannot be bound.
-    pub async fn bind(listen: SocketAddr, tls: Arc<ServerConfig>) -> io::Result<Self> {
-        Ok(Server { listener: TcpListener::bind(listen).await?, tls: TlsAcceptor::from(tls) })
+    pub async fn bind(listen: SocketAddr, certificate: Certificate) -> io::Result<Self> {
+        Ok(Server { listener: TcpListener::bind(listen).await?, certificate })
     }
 
     /// The address, with the port that the kernel chose if 0 was asked for.
@@ -55,13 +56,22 @@ impl Server {
 
     /// Serves until `stop` comes, then drops what is open.
     pub async fn serve<M: Machine>(self, router: Arc<Router<M>>, stop: impl Future<Output = ()>) {
+        let mut time = JoinSet::new();
+        time.spawn(Arc::clone(&router).keep_time());
         let mut tasks = JoinSet::new();
-        tasks.spawn(Arc::clone(&router).keep_time());
+        let mut web = router.web();
         let slots = Arc::new(Semaphore::new(CONNECTIONS));
         let mut stop = std::pin::pin!(stop);
         loop {
             let accepted = tokio::select! {
                 () = &mut stop => break,
+                Ok(()) = web.changed() => {
+                    if self.certificate.reload() {
+                        // procd starts uhttpd anew.
+                        tasks.abort_all();
+                    }
+                    continue;
+                }
                 accepted = self.listener.accept() => accepted,
             };
             // Reap what has ended, so that the set does not grow.
@@ -74,7 +84,8 @@ impl Server {
                     continue;
                 }
             };
-            let (tls, router, slots) = (self.tls.clone(), Arc::clone(&router), Arc::clone(&slots));
+            let Some(tls) = self.certificate.acceptor() else { continue };
+            let (router, slots) = (Arc::clone(&router), Arc::clone(&slots));
             tasks.spawn(async move {
                 let _slot = slots.acquire_owned().await.expect("invariant: the semaphore is never closed");
                 connection(stream, tls, router).await;

@@ -25,8 +25,9 @@ pub struct Settings {
     pub data_dir: PathBuf,
     /// The address of the API, outside the router's namespace. Port 0 takes a free one, written into `data_dir/address`.
     pub listen: SocketAddr,
-    /// The certificate of the API.
-    pub tls: Tls,
+    /// The certificate of the API. Without this key the router starts as OpenWrt comes out of the box with LuCI: a
+    /// self-signed certificate, which config `uhttpd` names and can change, and for root the rights of LuCI.
+    pub tls: Option<Tls>,
     /// The name of the router's network namespace, which is made if it is not there.
     pub netns: String,
     /// Who may log in, by name.
@@ -189,8 +190,8 @@ pub enum SettingsError {
 pub struct Ready {
     /// The passwords of the users.
     pub passwords: Passwords,
-    /// The server's side of TLS.
-    pub tls: std::sync::Arc<ServerConfig>,
+    /// The server's side of TLS, where the settings name a certificate.
+    pub tls: Option<std::sync::Arc<ServerConfig>>,
 }
 
 impl Settings {
@@ -240,8 +241,13 @@ impl Settings {
             passwords.insert(user.clone(), password);
         }
         let unusable = |error| SettingsError::Tls(Box::new(error));
-        let keyed = KeyedCertificate::load(&self.tls).map_err(unusable)?;
-        let tls = pki::server_config(keyed, &ClientAuth::None, Alpn::Http1).map_err(unusable)?;
+        let tls = match &self.tls {
+            Some(tls) => {
+                let keyed = KeyedCertificate::load(tls).map_err(unusable)?;
+                Some(pki::server_config(keyed, &ClientAuth::None, Alpn::Http1).map_err(unusable)?)
+            }
+            None => None,
+        };
         Ok(Ready { passwords, tls })
     }
 }

@@ -16,6 +16,13 @@ use crate::uplink::ROUTER_DEVICE;
 /// The rights of those who log in: what managing networks needs, and no more.
 const ACL: &str = include_str!("state/acl.json");
 
+/// The rights that LuCI brings along.
+const LUCI: &str = include_str!("state/luci.json");
+/// Config `uhttpd` as OpenWrt comes with it.
+const UHTTPD: &str = include_str!("state/uhttpd");
+/// Config `rpcd` as OpenWrt comes with it.
+const RPCD: &str = include_str!("state/rpcd");
+
 /// The group in [`ACL`].
 const GROUP: &str = "rhyzome";
 
@@ -34,6 +41,9 @@ pub enum StateError {
     /// A file or folder cannot be made.
     #[error(transparent)]
     File(#[from] FileError),
+    /// The certificate that it starts with cannot be made.
+    #[error("cannot make a certificate")]
+    Certificate(#[from] pki::PkiError),
     /// A file or folder cannot be made.
     #[error("cannot use {}", .path.display())]
     Io {
@@ -65,7 +75,7 @@ impl State {
     /// The folders that clients know.
     #[must_use]
     pub fn root(&self) -> Root {
-        Root { config: self.dir.join("config"), tmp: self.dir.join("tmp") }
+        Root { config: self.dir.join("config"), tmp: self.dir.join("tmp"), acl: self.acl(), own: self.dir.join("own") }
     }
 
     /// The folder of ACL files.
@@ -98,17 +108,23 @@ impl State {
     /// Names the file or folder that cannot be made.
     pub fn prepare(&self, settings: &Settings) -> Result<(), StateError> {
         let root = self.root();
-        for folder in [&root.config, &root.tmp, &self.acl(), &self.run()] {
+        let folders = [&root.config, &root.tmp, &root.acl, &self.run(), &root.place("/etc"), &root.place(KEEP)];
+        for folder in folders {
             fs::create_dir_all(folder).map_err(|source| StateError::Io { path: folder.clone(), source })?;
         }
-        let acl = self.acl().join("rhyzome.json");
+        let is_stock = settings.tls.is_none();
+        let (name, text) = if is_stock { ("luci-base.json", LUCI) } else { ("rhyzome.json", ACL) };
+        let acl = root.acl.join(name);
         if !acl.exists() {
-            config::file::write_private(&acl, ACL.as_bytes())?;
+            config::file::write_private(&acl, text.as_bytes())?;
+        }
+        if is_stock {
+            make_certificate(&root)?;
         }
         let configs = Configs::new(root.config);
-        let known = configs.names();
-        for (name, text) in initial(settings) {
-            if !known.contains(&name.to_owned()) {
+        let stock = [("rpcd", RPCD), ("uhttpd", UHTTPD)].map(|(name, text)| (name, text.to_owned()));
+        for (name, text) in stock.into_iter().filter(|_| is_stock).chain(initial(settings)) {
+            if !configs.names().contains(&name.to_owned()) {
                 configs.write(name, &text)?;
             }
         }
@@ -155,6 +171,19 @@ fn initial(settings: &Settings) -> [(&'static str, String); 5] {
         ("rpcd", Draft::default().text()),
         ("system", system.text()),
     ]
+}
+
+/// Where packages name what a system upgrade keeps.
+const KEEP: &str = "/lib/upgrade/keep.d";
+
+/// What uhttpd makes at its first start.
+fn make_certificate(root: &Root) -> Result<(), StateError> {
+    let (cert, key) = (root.place("/etc/uhttpd.crt"), root.place("/etc/uhttpd.key"));
+    if cert.exists() && key.exists() {
+        return Ok(());
+    }
+    let made = pki::self_signed("OpenWrt", std::time::SystemTime::now().into())?;
+    Ok(made.write(&cert, &key)?)
 }
 
 /// Gives each user of the settings a login, unless there is one.

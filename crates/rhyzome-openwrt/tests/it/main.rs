@@ -2,6 +2,7 @@
 //! `rhyzome-router`.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod bootstrap;
 mod fixture;
 mod networks;
 mod plan;

@@ -55,23 +55,11 @@ impl RealRouter {
             "uplink": {"forward": {"udp": ["51820-51830"]}, "dns": []},
         });
         std::fs::write(file("router.json"), settings.to_string()).unwrap();
-        let mut process = Command::new(program("rhyzome-router"))
-            .args(["serve", "--config"])
-            .arg(file("router.json"))
-            .stderr(std::fs::File::create(file("router.log")).unwrap())
-            .spawn()
-            .unwrap();
-        let log = file("router.log");
-        let address = eventually("the router to answer", || {
-            if let Some(status) = process.try_wait().unwrap() {
-                panic!("the router ended, {status}: {}", std::fs::read_to_string(&log).unwrap());
-            }
-            std::fs::read_to_string(data.join("address")).map_err(|_| std::fs::read_to_string(&log).unwrap())
-        });
+        let (process, address) = serve(dir.path());
         let configuration = json!({
             "agent": {"state_dir": file("agent")},
             "router": {
-                "url": format!("https://{}/ubus", address.trim()),
+                "url": format!("https://{address}/ubus"),
                 "ca": file("ca/ca.pem"),
                 "username": "agent",
                 "password_file": file("password"),
@@ -130,6 +118,26 @@ impl Drop for RealRouter {
             eprintln!("the router said:\n{}", std::fs::read_to_string(self.path("router.log")).unwrap_or_default());
         }
     }
+}
+
+/// Starts the router that `router.json` in `dir` describes, whose data lies in `router` there, and waits until it
+/// answers; gives its address.
+pub fn serve(dir: &Path) -> (Child, String) {
+    let log = dir.join("router.log");
+    let _ = std::fs::remove_file(dir.join("router/address"));
+    let mut process = Command::new(program("rhyzome-router"))
+        .args(["serve", "--config"])
+        .arg(dir.join("router.json"))
+        .stderr(std::fs::File::options().create(true).append(true).open(&log).unwrap())
+        .spawn()
+        .unwrap();
+    let address = eventually("the router to answer", || {
+        if let Some(status) = process.try_wait().unwrap() {
+            panic!("the router ended, {status}: {}", std::fs::read_to_string(&log).unwrap());
+        }
+        std::fs::read_to_string(dir.join("router/address")).map_err(|_| std::fs::read_to_string(&log).unwrap())
+    });
+    (process, address.trim().to_owned())
 }
 
 /// A machine on a network, with one interface.
@@ -237,7 +245,7 @@ fn program(name: &str) -> PathBuf {
 }
 
 /// Puts this thread into network and mount namespaces of its own, with an empty /run.
-fn isolate() {
+pub fn isolate() {
     assert!(geteuid().is_root(), "this test makes network namespaces: run it as root");
     for tool in ["busybox", "dnsmasq", "nft", "wg", "wireguard-go", "nsenter"] {
         let found = Command::new("sh").args(["-c", &format!("command -v {tool}")]).output().unwrap().status.success();

@@ -16,8 +16,14 @@ const UCI: &str = "/sbin/uci";
 const IFUP: &str = "/sbin/ifup";
 const IFDOWN: &str = "/sbin/ifdown";
 const RELOAD_CONFIG: &str = "/sbin/reload_config";
-const INIT: [(&str, &str); 3] =
-    [("/etc/init.d/network", "network"), ("/etc/init.d/dnsmasq", "dhcp"), ("/etc/init.d/firewall", "firewall")];
+const RPCD: &str = "/etc/init.d/rpcd";
+const INIT: [(&str, &str); 5] = [
+    ("/etc/init.d/network", "network"),
+    ("/etc/init.d/dnsmasq", "dhcp"),
+    ("/etc/init.d/firewall", "firewall"),
+    ("/etc/init.d/uhttpd", "uhttpd"),
+    (RPCD, "rpcd"),
+];
 
 /// The path of such a command, given by path or by name.
 pub(crate) fn find(command: &str) -> Option<&'static str> {
@@ -42,6 +48,10 @@ pub(crate) fn run(rpcd: &mut Rpcd, program: &'static str, params: &[String]) -> 
             for config in rpcd.configs.names() {
                 rpcd.note_changed(&config);
             }
+            done(0, "", "")
+        }
+        (RPCD, ["restart"]) => {
+            rpcd.restart();
             done(0, "", "")
         }
         (_, ["reload" | "restart"]) => {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use config::Tls;
 use pki::{Alpn, ClientAuth, KeyedCertificate};
 use rhyzome_router::account::Passwords;
+use rhyzome_router::certificate::Certificate;
 use rhyzome_router::command;
 use rhyzome_router::files::Root;
 use rhyzome_router::question::Question;
@@ -41,8 +42,13 @@ impl Running {
     pub fn start<M: Machine>(machine: impl FnOnce(Root) -> M) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let initial = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/transcripts/initial");
-        let root = Root { config: dir.path().join("config"), tmp: dir.path().join("tmp") };
         let acl = dir.path().join("acl.d");
+        let root = Root {
+            config: dir.path().join("config"),
+            tmp: dir.path().join("tmp"),
+            acl: acl.clone(),
+            own: dir.path().join("own"),
+        };
         for folder in [&root.config, &root.tmp, &acl] {
             fs::create_dir(folder).unwrap();
         }
@@ -58,7 +64,8 @@ impl Running {
         let runtime = Runtime::new().unwrap();
         let keyed = KeyedCertificate::load(&Tls { ca: None, cert, key }).unwrap();
         let tls = pki::server_config(keyed, &ClientAuth::None, Alpn::Http1).unwrap();
-        let server = runtime.block_on(Server::bind(SocketAddr::from(([127, 0, 0, 1], 0)), tls)).unwrap();
+        let server =
+            runtime.block_on(Server::bind(SocketAddr::from(([127, 0, 0, 1], 0)), Certificate::fixed(tls))).unwrap();
         let address = server.address().unwrap();
         runtime.spawn(server.serve(router, std::future::pending()));
         Running { client: Client::new(address, &certificate), runtime: Some(runtime), _dir: dir }
