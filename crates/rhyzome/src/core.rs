@@ -10,6 +10,7 @@ use types::Port;
 
 use crate::download::Downloads;
 use crate::http::Limits;
+use crate::image_source::PrivateSources;
 use crate::serve_config::{Pools, ServeConfig};
 use crate::signal::Signals;
 
@@ -31,8 +32,10 @@ pub struct Core {
     pub images: PathBuf,
     /// The largest image file that is taken, in bytes.
     pub image_limit: u64,
-    /// Whether images are fetched from private addresses too.
-    pub allow_private_image_sources: bool,
+    /// Which private addresses images are fetched from.
+    pub private_image_sources: PrivateSources,
+    /// Whoever moves images' files to their places, or away, has it.
+    pub image_files: tokio::sync::Mutex<()>,
     /// Images that are fetched.
     pub downloads: Downloads,
     /// What signs agents' certificates.
@@ -51,7 +54,8 @@ impl Core {
             wireguard_first_port: config.wireguard_first_port,
             images: config.images(),
             image_limit: config.image_limit,
-            allow_private_image_sources: config.allow_private_image_sources,
+            private_image_sources: config.allow_private_image_sources.clone(),
+            image_files: tokio::sync::Mutex::default(),
             downloads,
             authority,
         })

@@ -1,27 +1,26 @@
-//! Fetching images by URL: https only, every address looked at before it is connected to, redirects looked at again.
+//! Fetching images by URL, some at a time. What a crash broke off is asked for again by its operation, and begun again.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use anyhow::{Context, bail};
-use reqwest::{StatusCode, Url};
+use reqwest::header::LOCATION;
+use reqwest::{Response, StatusCode, Url};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use types::{ImageId, Sha256Digest};
 
 use crate::core::Core;
-use crate::image_file;
+use crate::image_file::{self, Arrival};
+use crate::image_source;
 
 /// Redirects that are followed.
 const REDIRECTS: usize = 5;
-/// How long connecting may take, and how long a server may say nothing.
-const CONNECT_DEADLINE: Duration = Duration::from_secs(15);
-const SILENCE: Duration = Duration::from_secs(60);
 /// Downloads that wait to be begun.
 const BACKLOG: usize = 64;
+/// Downloads at once.
+const AT_ONCE: usize = 4;
 
 /// One image to be fetched.
 struct Wanted {
@@ -83,115 +82,63 @@ pub async fn run(core: Arc<Core>, mut wishes: Wishes, shutdown: CancellationToke
         tokio::select! {
             () = shutdown.cancelled() => break,
             Some(_) = tasks.join_next() => {}
-            wanted = wishes.0.recv() => {
+            wanted = wishes.0.recv(), if tasks.len() < AT_ONCE => {
                 let Some(wanted) = wanted else { break };
-                let core = Arc::clone(&core);
-                tasks.spawn(async move {
-                    let failure = fetch(&core, &wanted).await.err().map(|error| format!("{error:#}"));
-                    if let Some(reason) = &failure {
-                        tracing::warn!(resource = %wanted.id, reason, "an image could not be fetched");
-                    }
-                    core.downloads.done(wanted.id, failure);
-                    core.signals.look_again();
-                });
+                tasks.spawn(settle(Arc::clone(&core), wanted));
             }
         }
     }
     tasks.shutdown().await;
 }
 
-async fn fetch(core: &Core, wanted: &Wanted) -> anyhow::Result<()> {
+/// Fetches one image and notes what came of it.
+async fn settle(core: Arc<Core>, wanted: Wanted) {
+    let failure = match fetch(&core, &wanted).await {
+        Ok(Arrival::Kept) => None,
+        // Nobody waits for it any more.
+        Ok(Arrival::Unwanted(reason)) => {
+            tracing::info!(resource = %wanted.id, reason, "an image is not fetched to its end");
+            None
+        }
+        Err(error) => {
+            let reason = format!("{error:#}");
+            tracing::warn!(resource = %wanted.id, reason, "an image could not be fetched");
+            Some(reason)
+        }
+    };
+    core.downloads.done(wanted.id, failure);
+    core.signals.look_again();
+}
+
+async fn fetch(core: &Core, wanted: &Wanted) -> anyhow::Result<Arrival> {
     let mut url = Url::parse(&wanted.url).context("the URL cannot be read")?;
     for _ in 0..=REDIRECTS {
-        let response = ask(core, &url).await?;
-        if response.status().is_redirection() {
-            let location = response.headers().get(reqwest::header::LOCATION).and_then(|value| value.to_str().ok());
-            url = url.join(location.context("a redirect goes nowhere")?).context("a redirect cannot be read")?;
+        let response = image_source::ask(&core.private_image_sources, &url).await?;
+        if let Some(next) = redirected(&url, &response)? {
+            url = next;
             continue;
         }
         if response.status() != StatusCode::OK {
-            bail!("{url} answered {}", response.status());
+            bail!("{} answered {}", image_source::shown(&url), response.status());
         }
-        let received = image_file::receive(core, wanted.id, wanted.sha256, response.bytes_stream()).await;
+        let length = response.content_length();
+        let body = Box::pin(response.bytes_stream());
+        let received = image_file::receive(core, wanted.id, wanted.sha256, length, body).await;
         return received.map_err(|refusal| anyhow::anyhow!("{}", refusal.into_problem()));
     }
-    bail!("more than {REDIRECTS} redirects")
+    bail!("{} was the end of {REDIRECTS} redirects and leads to another", image_source::shown(&url))
 }
 
-/// Asks one server, at the one address that was looked at.
-async fn ask(core: &Core, url: &Url) -> anyhow::Result<reqwest::Response> {
-    if url.scheme() != "https" {
-        bail!("{url} is not https");
+/// Where a response sends whoever asked.
+fn redirected(from: &Url, response: &Response) -> anyhow::Result<Option<Url>> {
+    if !response.status().is_redirection() {
+        return Ok(None);
     }
-    let host = url.host_str().context("the URL names no host")?;
-    let port = url.port_or_known_default().unwrap_or(443);
-    let mut addresses = tokio::time::timeout(CONNECT_DEADLINE, tokio::net::lookup_host((host, port)))
-        .await
-        .with_context(|| format!("looking up {host} took too long"))?
-        .with_context(|| format!("{host} cannot be looked up"))?;
-    let address: SocketAddr = addresses.next().with_context(|| format!("{host} has no address"))?;
-    if !core.allow_private_image_sources && !is_public(address.ip()) {
-        bail!("{host} has the address {}, which is not public", address.ip());
+    let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
+    let location = location.with_context(|| format!("{} redirects nowhere", image_source::shown(from)))?;
+    let next = from.join(location).with_context(|| format!("{} redirects to no URL", image_source::shown(from)))?;
+    if let Err(expected) = image_source::check(&next) {
+        bail!("{} redirects to {}: {expected}", image_source::shown(from), image_source::shown(&next));
     }
-    let client = reqwest::Client::builder()
-        .https_only(true)
-        .no_proxy()
-        .redirect(reqwest::redirect::Policy::none())
-        .connect_timeout(CONNECT_DEADLINE)
-        .read_timeout(SILENCE)
-        .resolve(host, address)
-        .build()
-        .context("no HTTPS client")?;
-    client.get(url.clone()).send().await.with_context(|| format!("{url} does not answer"))
-}
-
-/// Whether an address is on the public internet (RFC 6890).
-fn is_public(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(address) => {
-            let [a, b, ..] = address.octets();
-            let shared = a == 100 && (64..128).contains(&b);
-            let benchmark = a == 198 && (18..20).contains(&b);
-            !(address.is_private()
-                || address.is_loopback()
-                || address.is_link_local()
-                || address.is_broadcast()
-                || address.is_documentation()
-                || address.is_multicast()
-                || shared
-                || benchmark
-                || a == 0
-                || a >= 240)
-        }
-        IpAddr::V6(address) => match address.to_ipv4_mapped() {
-            Some(mapped) => is_public(mapped.into()),
-            None => address.segments()[0] & 0xe000 == 0x2000,
-        },
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_public_addresses_are_public() {
-        for private in [
-            "127.0.0.1",
-            "10.1.2.3",
-            "192.168.1.1",
-            "172.20.0.1",
-            "169.254.169.254",
-            "100.64.0.1",
-            "0.0.0.0",
-            "::1",
-            "fd00::1",
-            "fe80::1",
-            "::ffff:10.0.0.1",
-        ] {
-            assert!(!is_public(private.parse().unwrap()), "{private}");
-        }
-        assert!(is_public("9.9.9.9".parse().unwrap()));
-        assert!(is_public("2620:fe::fe".parse().unwrap()));
-    }
+    Ok(Some(next))
 }

@@ -3,17 +3,20 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use api::{Image, ImageSpec, ImageStatus, Kind};
 use futures_util::{Stream, StreamExt};
 use qcow2::{HEADER_BYTES, Header};
 use sha2::{Digest, Sha256};
-use store::Caller;
+use store::{Caller, Session, StoreError};
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::Instant;
 use types::{ByteSize, ImageId, Sha256Digest};
 
 use crate::core::Core;
+use crate::pace::Pace;
 use crate::refusal::Refusal;
 use crate::render::read;
 
@@ -21,67 +24,163 @@ use crate::render::read;
 const PART: &str = "part";
 /// Images looked at in one query.
 const SWEEP_PAGE: u32 = 1000;
+/// How often it is noted how much of a file has arrived, and asked whether the rest is wanted.
+const NOTE: Duration = Duration::from_secs(1);
 
 /// Where the image of that digest lies.
 pub fn path(images: &Path, sha256: Sha256Digest) -> PathBuf {
     images.join(format!("{sha256}.qcow2"))
 }
 
-/// Takes the bytes of an image in. Nothing is kept unless the digest is the one that was asked for and the image safe.
-pub async fn receive<S, B, E>(core: &Core, id: ImageId, sha256: Sha256Digest, mut body: S) -> Result<(), Refusal>
-where
-    S: Stream<Item = Result<B, E>> + Unpin,
-    B: AsRef<[u8]>,
-    E: std::error::Error + Send + Sync + 'static,
-{
-    let part = core.images.join(format!("{id}.{PART}"));
-    let received = write_part(core, &part, &mut body).await;
-    let kept = match received {
-        Ok((digest, size)) => keep(core, &part, id, sha256, digest, size).await,
-        Err(refusal) => Err(refusal),
-    };
-    if kept.is_err() {
-        let _ = tokio::fs::remove_file(&part).await;
-    }
-    kept
+/// What became of an image's bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arrival {
+    /// They are the image's file.
+    Kept,
+    /// The image wants no file, for this reason.
+    Unwanted(&'static str),
 }
 
-async fn write_part<S, B, E>(core: &Core, part: &Path, body: &mut S) -> Result<(Sha256Digest, u64), Refusal>
+/// Takes the bytes of an image in, `length` of them if that is known. Nothing is kept unless the digest is the one that
+/// was asked for and the image safe. Several may arrive at once: each has a file of its own until it is judged.
+pub async fn receive<S, B, E>(
+    core: &Core,
+    id: ImageId,
+    sha256: Sha256Digest,
+    length: Option<u64>,
+    mut body: S,
+) -> Result<Arrival, Refusal>
 where
     S: Stream<Item = Result<B, E>> + Unpin,
     B: AsRef<[u8]>,
     E: std::error::Error + Send + Sync + 'static,
 {
-    tokio::fs::create_dir_all(&core.images).await.map_err(failed)?;
-    let mut file = File::create(part).await.map_err(failed)?;
+    if length.is_some_and(|length| length > core.image_limit) {
+        return Err(too_large(core));
+    }
+    let received = match write_part(core, id, &mut body).await {
+        Ok(Written::Whole(part, digest, size)) => keep(core, part, id, sha256, digest, size).await,
+        Ok(Written::Unwanted(reason)) => Ok(Arrival::Unwanted(reason)),
+        Err(refusal) => Err(refusal),
+    };
+    if received.is_err() {
+        note(core, id, 0).await?;
+    }
+    received
+}
+
+/// A file on its way in. It is removed unless it is moved to its place.
+struct Part {
+    path: PathBuf,
+}
+
+impl Part {
+    async fn create(core: &Core, id: ImageId) -> Result<(Self, File), Refusal> {
+        tokio::fs::create_dir_all(&core.images).await.map_err(failed)?;
+        let mut number = [0; 8];
+        getrandom::fill(&mut number).map_err(|error| failed(io::Error::other(error)))?;
+        let number = data_encoding::HEXLOWER.encode(&number);
+        let part = Self { path: core.images.join(format!("{id}-{number}.{PART}")) };
+        let file = File::create_new(&part.path).await.map_err(failed)?;
+        Ok((part, file))
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+/// What was written.
+enum Written {
+    /// All of it, with this digest and length.
+    Whole(Part, Sha256Digest, u64),
+    /// Some of it; nobody wants the rest, for this reason.
+    Unwanted(&'static str),
+}
+
+async fn write_part<S, B, E>(core: &Core, id: ImageId, body: &mut S) -> Result<Written, Refusal>
+where
+    S: Stream<Item = Result<B, E>> + Unpin,
+    B: AsRef<[u8]>,
+    E: std::error::Error + Send + Sync + 'static,
+{
+    let (part, mut file) = Part::create(core, id).await?;
     let (mut hash, mut size) = (Sha256::new(), 0_u64);
-    while let Some(chunk) = body.next().await {
-        let chunk = chunk.map_err(|error| Refusal::Malformed(format!("the file broke off: {error}")))?;
+    let mut pace = Pace::start(Instant::now());
+    let mut noted = Instant::now();
+    loop {
+        let chunk = tokio::time::timeout_at(pace.deadline(), body.next())
+            .await
+            .map_err(|_| Refusal::Malformed(format!("the file comes too slowly: {}", Pace::complaint())))?;
+        let Some(chunk) = chunk else { break };
+        let chunk = chunk.map_err(|error| {
+            let error = anyhow::Error::new(error);
+            Refusal::Malformed(format!("the file broke off after {size} bytes: {error:#}"))
+        })?;
         let chunk = chunk.as_ref();
         size += chunk.len() as u64;
         if size > core.image_limit {
-            return Err(Refusal::TooLarge(format!("an image may have {} bytes at most", core.image_limit)));
+            return Err(too_large(core));
         }
         hash.update(chunk);
         file.write_all(chunk).await.map_err(failed)?;
+        let now = Instant::now();
+        pace.passed(chunk.len(), now);
+        if now.duration_since(noted) >= NOTE {
+            noted = now;
+            if let Some(reason) = note(core, id, size).await? {
+                return Ok(Written::Unwanted(reason));
+            }
+        }
     }
     file.sync_all().await.map_err(failed)?;
-    Ok((Sha256Digest::from_bytes(hash.finalize().into()), size))
+    Ok(Written::Whole(part, Sha256Digest::from_bytes(hash.finalize().into()), size))
+}
+
+/// Notes how much has arrived; answers why no more of it is wanted.
+async fn note(core: &Core, id: ImageId, received: u64) -> Result<Option<&'static str>, Refusal> {
+    let mut session = core.store.write_in_background().await?;
+    let unwanted = unwanted(&mut session, id).await?;
+    if unwanted.is_none() {
+        let status = ImageStatus { received, ..ImageStatus::default() };
+        session.set_status(&Caller::core(), id.into(), &serde_json::to_value(&status)?).await?;
+        session.commit().await?;
+    }
+    Ok(unwanted)
+}
+
+/// Why an image wants no file.
+async fn unwanted<Mode>(session: &mut Session<'_, Mode>, id: ImageId) -> Result<Option<&'static str>, StoreError> {
+    let row = match session.resource(&Caller::core(), id.into()).await {
+        Err(StoreError::NotFound { .. }) => return Ok(Some("the image is gone")),
+        row => row?,
+    };
+    let status: ImageStatus = read("status.body", row.status)?;
+    Ok(match row.state.as_str() {
+        "creating" if status.virtual_size.is_some() => Some("the image has its file already"),
+        "creating" => None,
+        "ready" | "updating" => Some("the image has its file already"),
+        "failed" => Some("the image has failed: delete it, and make it again"),
+        _ => Some("the image is being deleted"),
+    })
 }
 
 async fn keep(
     core: &Core,
-    part: &Path,
+    part: Part,
     id: ImageId,
     wanted: Sha256Digest,
     found: Sha256Digest,
     size: u64,
-) -> Result<(), Refusal> {
+) -> Result<Arrival, Refusal> {
     if found != wanted {
         return Err(Refusal::fault("/spec/sha256", format!("the file's SHA-256 is {found}, expected {wanted}")));
     }
     let mut start = Vec::new();
-    File::open(part).await.map_err(failed)?.take(HEADER_BYTES as u64).read_to_end(&mut start).await.map_err(failed)?;
+    let mut file = File::open(&part.path).await.map_err(failed)?.take(HEADER_BYTES as u64);
+    file.read_to_end(&mut start).await.map_err(failed)?;
     let header = Header::read(&start).map_err(|error| Refusal::fault("", format!("the image is refused: {error}")))?;
     let sized = |bytes: u64| {
         i64::try_from(bytes)
@@ -90,19 +189,28 @@ async fn keep(
             .ok_or_else(|| Refusal::fault("", "the image is refused: its size is out of bounds"))
     };
     let (file_size, virtual_size) = (sized(size)?, sized(header.virtual_size)?);
-    tokio::fs::rename(part, path(&core.images, wanted)).await.map_err(failed)?;
-    File::open(&core.images).await.map_err(failed)?.sync_all().await.map_err(failed)?;
-    let caller = Caller::core();
-    let mut session = core.store.write().await?;
     let status = ImageStatus { file_size: Some(file_size), virtual_size: Some(virtual_size), received: size };
-    session.set_status(&caller, id.into(), &serde_json::to_value(&status)?).await?;
+    let _turn = core.image_files.lock().await;
+    let mut session = core.store.write().await?;
+    if let Some(reason) = unwanted(&mut session, id).await? {
+        return Ok(Arrival::Unwanted(reason));
+    }
+    session.set_status(&Caller::core(), id.into(), &serde_json::to_value(&status)?).await?;
+    // The file first: what the database says is there is there, whenever power fails.
+    tokio::fs::rename(&part.path, path(&core.images, wanted)).await.map_err(failed)?;
+    File::open(&core.images).await.map_err(failed)?.sync_all().await.map_err(failed)?;
     session.commit().await?;
     core.signals.look_again();
-    Ok(())
+    Ok(Arrival::Kept)
+}
+
+fn too_large(core: &Core) -> Refusal {
+    Refusal::TooLarge(format!("an image's file may have {} bytes at most", core.image_limit))
 }
 
 /// Removes the files whose image is gone. Files on their way in are left alone, unless none can be: at start.
 pub async fn sweep(core: &Core, at_start: bool) -> anyhow::Result<()> {
+    let _turn = core.image_files.lock().await;
     let mut entries = match tokio::fs::read_dir(&core.images).await {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         entries => entries?,
@@ -115,8 +223,12 @@ pub async fn sweep(core: &Core, at_start: bool) -> anyhow::Result<()> {
         let Some(last) = rows.last() else { break };
         after = Some(last.id);
         for row in rows {
-            let spec: ImageSpec = read("resource.spec", row.spec)?;
-            needed.insert(path(&core.images, spec.sha256));
+            let status: ImageStatus = read("status.body", row.status)?;
+            // An image that never got its file holds none that another brought.
+            if status.virtual_size.is_some() {
+                let spec: ImageSpec = read("resource.spec", row.spec)?;
+                needed.insert(path(&core.images, spec.sha256));
+            }
         }
     }
     while let Some(entry) = entries.next_entry().await? {
@@ -131,5 +243,8 @@ pub async fn sweep(core: &Core, at_start: bool) -> anyhow::Result<()> {
 }
 
 fn failed(error: io::Error) -> Refusal {
+    if error.kind() == io::ErrorKind::StorageFull {
+        return Refusal::Exhausted("the server has no space left for images".to_owned());
+    }
     Refusal::Internal(anyhow::Error::new(error).context("an image's file could not be written"))
 }

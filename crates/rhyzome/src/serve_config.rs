@@ -14,6 +14,8 @@ use types::{Port, Subnet};
 pub use http::{Allowance, HttpConfig, Rate};
 pub use metrics::MetricsConfig;
 
+use crate::image_source::PrivateSources;
+
 /// The file's name where none is given.
 pub const FILE_NAME: &str = "rhyzome.json";
 
@@ -43,9 +45,9 @@ pub struct ServeConfig {
     /// The largest image file that is taken, in bytes.
     #[serde(default = "image_limit")]
     pub image_limit: u64,
-    /// Whether images are fetched from private addresses too.
+    /// Whether images are fetched from private addresses too: all, or those in a list of networks.
     #[serde(default)]
-    pub allow_private_image_sources: bool,
+    pub allow_private_image_sources: PrivateSources,
 }
 
 /// Where agents dial.

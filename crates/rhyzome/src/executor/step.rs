@@ -6,6 +6,7 @@ use types::{ImageId, InstanceId, NetworkId, PeerId, ResourceId, TargetId};
 
 use super::awaited::Await;
 use crate::core::Core;
+use crate::image_source;
 use crate::render::{self, read, spec};
 
 /// What an operation does at one point.
@@ -307,7 +308,8 @@ async fn content(core: &Core, session: &mut Session<'_, Write>, id: ImageId) -> 
         (Some(_), Some(reason)) => Ok(Begun::Impossible(reason)),
         (Some(url), None) => {
             core.downloads.want(id, &url, asked.sha256);
-            Ok(Begun::NotYet(format!("fetches {url}")))
+            let shown = image_source::parse(&url).map(|url| image_source::shown(&url)).unwrap_or_default();
+            Ok(Begun::NotYet(format!("fetches {shown}")))
         }
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::{Image, ImageSpec, ImageStatus};
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
@@ -15,7 +15,7 @@ use super::access::SignedIn;
 use super::extract::check_media;
 use super::{deadline, resource};
 use crate::core::Core;
-use crate::image_file;
+use crate::image_file::{self, Arrival};
 use crate::refusal::Refusal;
 use crate::render::read;
 
@@ -56,10 +56,14 @@ pub async fn put(
         return Err(Refusal::Conflict("the image's file is fetched by its URL".to_owned()));
     }
     let ResourceId::Image(image_id) = id else { return Err(Refusal::NotFound(format!("image {image}"))) };
+    let length = body.size_hint().exact();
     let arriving = body.into_data_stream().timeout(deadline::CHUNK).map(|chunk| match chunk {
         Ok(chunk) => chunk,
         Err(_) => Err(axum::Error::new(Stalled(deadline::CHUNK))),
     });
-    image_file::receive(&core, image_id, spec.sha256, Box::pin(arriving)).await?;
+    let arrival = image_file::receive(&core, image_id, spec.sha256, length, Box::pin(arriving)).await?;
+    if let Arrival::Unwanted(reason) = arrival {
+        return Err(Refusal::Conflict(reason.to_owned()));
+    }
     resource::get::<Image>(&core, &who, &image_id.to_string()).await
 }

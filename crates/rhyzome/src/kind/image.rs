@@ -6,6 +6,7 @@ use types::{ImageId, ResourceId};
 
 use super::{Asked, Ground, Managed, assemble};
 use crate::executor::Step;
+use crate::image_source;
 use crate::refusal::Refusal;
 
 /// The longest URL that is taken.
@@ -33,9 +34,10 @@ impl Managed for Image {
         faults: &mut Vec<Fault>,
     ) -> Result<(), Refusal> {
         let Some(url) = &asked.spec.url else { return Ok(()) };
-        let good = reqwest::Url::parse(url).is_ok_and(|url| url.scheme() == "https" && url.username().is_empty());
-        if !good || url.len() > URL_LIMIT {
-            faults.push(Fault::new("/spec/url", "expected an https URL without a user"));
+        if url.len() > URL_LIMIT {
+            faults.push(Fault::new("/spec/url", format!("expected at most {URL_LIMIT} characters")));
+        } else if let Err(expected) = image_source::parse(url) {
+            faults.push(Fault::new("/spec/url", expected));
         }
         Ok(())
     }

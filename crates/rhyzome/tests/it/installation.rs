@@ -1,5 +1,6 @@
 //! A core of its own for one test: certificates, database, the running program, and simulated agents.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 pub struct Installation {
     dir: TempDir,
     http: String,
+    environment: Vec<(&'static str, OsString)>,
     core: Option<Child>,
     agents: Vec<(CancellationToken, tokio::task::JoinHandle<()>)>,
 }
@@ -41,19 +43,31 @@ impl Installation {
 
     /// Makes the CA, the certificate and the configuration, and starts nothing.
     pub async fn prepare() -> Self {
+        Self::prepare_with(|_| ()).await
+    }
+
+    /// The same, with a configuration that `change` made of the usual one.
+    pub async fn prepare_with(change: impl FnOnce(&mut serde_json::Value)) -> Self {
         pki::install_provider();
         let dir = tempfile::tempdir().unwrap();
         let path = |name: &str| dir.path().join(name).display().to_string();
         let (http, jobs) = (free_port(), free_port());
-        let config = serde_json::json!({
+        let mut config = serde_json::json!({
             "data_dir": path("data"),
             "http": {"listen": format!("127.0.0.1:{http}")},
             "jobs": {"listen": format!("127.0.0.1:{jobs}"), "url": format!("https://127.0.0.1:{jobs}")},
             "tls": {"ca": path("pki/ca.pem"), "cert": path("cert.pem"), "key": path("key.pem")},
             "authority_dir": path("pki"),
         });
+        change(&mut config);
         std::fs::write(dir.path().join("rhyzome.json"), config.to_string()).unwrap();
-        let installation = Self { http: format!("https://127.0.0.1:{http}"), dir, core: None, agents: Vec::new() };
+        let installation = Self {
+            http: format!("https://127.0.0.1:{http}"),
+            dir,
+            environment: Vec::new(),
+            core: None,
+            agents: Vec::new(),
+        };
         let pki = installation.file("pki").display().to_string();
         installation.command(&["pki", "init", "--dir", &pki]).await;
         let (cert, key) = (installation.file("cert.pem"), installation.file("key.pem"));
@@ -66,14 +80,15 @@ impl Installation {
 
     /// Makes everything with a configuration that `change` made of the usual one, and starts the core.
     pub async fn start_with(change: impl FnOnce(&mut serde_json::Value)) -> Self {
-        let mut installation = Self::prepare().await;
-        let file = installation.file("rhyzome.json");
-        let mut config = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
-        change(&mut config);
-        std::fs::write(&file, config.to_string()).unwrap();
+        let mut installation = Self::prepare_with(change).await;
         installation.token("local", &["*:*"], "tester").await;
         installation.start_core().await;
         installation
+    }
+
+    /// Sets a variable of the environment for cores that are started later.
+    pub fn environment(&mut self, name: &'static str, value: impl Into<OsString>) {
+        self.environment.push((name, value.into()));
     }
 
     /// A file of the installation.
@@ -107,6 +122,7 @@ impl Installation {
         let child = Command::new(env!("CARGO_BIN_EXE_rhyzome"))
             .args(["serve", "--config"])
             .arg(self.file("rhyzome.json"))
+            .envs(self.environment.iter().cloned())
             .stdin(Stdio::null())
             .stderr(log)
             .kill_on_drop(true)
@@ -235,4 +251,15 @@ pub fn named<K: Kind>(name: &str) -> Reference<K::Id> {
 /// The path of a file that every test may read.
 pub fn project_file(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(name)
+}
+
+/// A small qcow2 image, as far as its header.
+pub fn qcow2() -> Vec<u8> {
+    let mut bytes = vec![0; 4096];
+    bytes[..4].copy_from_slice(b"QFI\xfb");
+    bytes[7] = 3;
+    bytes[23] = 16;
+    bytes[28..32].copy_from_slice(&(64_u32 << 20).to_be_bytes());
+    bytes[103] = 112;
+    bytes
 }

@@ -9,18 +9,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 use types::Sha256Digest;
 
-use crate::installation::{Installation, ended, named, succeeded, until};
-
-/// A small qcow2 image, as far as its header.
-fn qcow2() -> Vec<u8> {
-    let mut bytes = vec![0; 4096];
-    bytes[..4].copy_from_slice(b"QFI\xfb");
-    bytes[7] = 3;
-    bytes[23] = 16;
-    bytes[28..32].copy_from_slice(&(64_u32 << 20).to_be_bytes());
-    bytes[103] = 112;
-    bytes
-}
+use crate::installation::{Installation, ended, named, qcow2, succeeded, until};
 
 /// A core with a simulated router, and somebody who may do everything.
 async fn with_router() -> (Installation, Arc<Simulated>, api::Client) {

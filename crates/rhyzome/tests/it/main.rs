@@ -4,6 +4,9 @@
 mod document;
 mod enrolment;
 mod guard;
+mod image_source;
+mod image_upload;
+mod image_url;
 mod installation;
 mod lifecycle;
 mod opening;
