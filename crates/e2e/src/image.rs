@@ -1,11 +1,11 @@
-//! The tiny guest, built once and kept with the build.
+//! The guests' images, built once and kept with the build.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::installation::programs_dir;
 
-/// The image's file. Building it needs the package archive, so this comes before the test's own machine.
+/// The tiny image's file. Building it needs the package archive, so this comes before the test's own machine.
 pub fn tiny() -> PathBuf {
     let program = programs_dir().join("rhyzomectl");
     let file = programs_dir().with_file_name("tmp").join("tiny.qcow2");
@@ -21,4 +21,17 @@ pub fn tiny() -> PathBuf {
         assert!(built.success(), "rhyzomectl image build tiny: {built}");
     }
     file
+}
+
+/// The Debian 12 image's file; the same goes for it. It is named by its recipe, and built again only for another one.
+pub fn debian() -> PathBuf {
+    let built = Command::new(programs_dir().join("rhyzomectl"))
+        .args(["image", "build", "debian-12"])
+        .env("XDG_CACHE_HOME", programs_dir().with_file_name("images"))
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .unwrap();
+    assert!(built.status.success(), "rhyzomectl image build debian-12: {}", built.status);
+    PathBuf::from(String::from_utf8(built.stdout).unwrap().trim())
 }

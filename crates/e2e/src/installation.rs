@@ -24,13 +24,18 @@ pub fn programs_dir() -> PathBuf {
 }
 
 /// Waits until `done` gives something, and says what it waited for if that never comes.
-pub fn wait_for<T>(what: &str, mut done: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
+pub fn wait_for<T>(what: &str, done: impl FnMut() -> Option<T>) -> T {
+    wait_within(PATIENCE, what, done)
+}
+
+/// The same, with patience of its own.
+pub fn wait_within<T>(patience: Duration, what: &str, mut done: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + patience;
     loop {
         if let Some(result) = done() {
             return result;
         }
-        assert!(Instant::now() < deadline, "waited {} s in vain: {what}", PATIENCE.as_secs());
+        assert!(Instant::now() < deadline, "waited {} s in vain: {what}", patience.as_secs());
         std::thread::sleep(LOOK);
     }
 }
@@ -149,7 +154,12 @@ impl Installation {
 
     /// Waits until the guest of an instance has reported, and gives the instance.
     pub fn booted(&self, instance: &str) -> Value {
-        wait_for(&format!("the guest of {instance} reports"), || {
+        self.booted_within(instance, PATIENCE)
+    }
+
+    /// The same, for guests that take longer.
+    pub fn booted_within(&self, instance: &str, patience: Duration) -> Value {
+        wait_within(patience, &format!("the guest of {instance} reports"), || {
             let found = self.json(&["instance", "get", instance]);
             (!found["status"]["guest"].is_null()).then_some(found)
         })

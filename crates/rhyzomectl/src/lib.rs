@@ -22,7 +22,7 @@ mod progress;
 mod readiness;
 mod session;
 mod settings;
-mod tiny_image;
+mod stage;
 mod transfer;
 mod value;
 mod view;

@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use api::Reference;
+use image::tiny::LOGIN_USER;
 use serde::{Deserialize, Serialize};
 use types::NetworkId;
 
 use crate::home::Home;
-use crate::tiny_image::LOGIN_USER;
 
 /// The file's name, wherever it lies.
 pub const FILE: &str = "rhyzomectl.json";

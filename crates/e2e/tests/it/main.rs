@@ -1,6 +1,7 @@
 //! The whole, as people use it: `rhyzome up`, `rhyzomectl`, guests, WireGuard, and `rhyzome down`.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod debian;
 mod run;
 mod up;
 mod whole;

@@ -20,7 +20,7 @@ use tempfile::TempDir;
 use tokio::io::AsyncWrite;
 use types::{ImageId, InstanceId, NetworkId, SecretText, Segment, Sha256Digest, SshPublicKey};
 
-use crate::rhyzomectl::tiny_image::{BuildOptions, build};
+use image::tiny::{BuildOptions, build};
 
 pub const INSTANCE: InstanceId = InstanceId::from_bits(0x0123_4567_89ab_cdef);
 pub const NETWORK: NetworkId = NetworkId::from_bits(0x0123_4567_89ab_cde0);

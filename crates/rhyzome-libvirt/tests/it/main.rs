@@ -7,10 +7,3 @@ mod lifecycle;
 mod outage;
 mod spoof;
 mod wire;
-
-/// The builder of the tiny image, which belongs to `rhyzomectl`; programs do not depend on each other's crates.
-#[allow(dead_code)]
-#[path = "../../../rhyzomectl/src"]
-mod rhyzomectl {
-    pub mod tiny_image;
-}

@@ -19,7 +19,7 @@ type Which = Reference<ImageId>;
 pub enum Command {
     /// Make an image of a file or a URL
     Import(import::Import),
-    /// Make a file that can be imported; needs no server
+    /// Make a file that can be imported
     #[command(subcommand)]
     Build(build::Build),
     /// Make an image that the server fetches
@@ -75,7 +75,7 @@ impl Command {
     pub async fn run(self, session: impl FnOnce() -> anyhow::Result<Session>) -> anyhow::Result<()> {
         match self {
             Self::Import(import) => import.run(&session()?).await,
-            Self::Build(build) => build.run().await,
+            Self::Build(build) => build.run(session).await,
             Self::Create(create) => create.run(&session()?).await,
             Self::List => resource::list::<Image>(&session()?).await,
             Self::Get { image } => resource::get::<Image>(&session()?, &image).await,

@@ -29,7 +29,7 @@ pub struct Wait {
 }
 
 /// Tags of something that is made.
-#[derive(Args, Clone, Debug)]
+#[derive(Args, Clone, Debug, Default)]
 pub struct NewTags {
     /// A tag, to find it again; may be given several times
     #[arg(long = "tag", value_name = "KEY=VALUE")]

@@ -44,6 +44,18 @@ pub struct Import {
 }
 
 impl Import {
+    /// The import of a file.
+    pub fn of_file(name: ResourceName, file: &Path, wait: Wait) -> Self {
+        Self {
+            name: Some(name),
+            source: file.display().to_string(),
+            option_name: None,
+            sha256: None,
+            tags: NewTags::default(),
+            wait,
+        }
+    }
+
     /// Does it.
     pub async fn run(self, session: &Session) -> anyhow::Result<()> {
         let name = self.name()?;
@@ -76,7 +88,9 @@ impl Import {
             }
         };
         if let Some((file, length)) = file {
-            send(session, accepted.image(), &file, length).await.with_context(|| format!("image {name}"))?;
+            send(session, accepted.image(), &file, length).await.with_context(|| {
+                format!("image {name} waits for its file (repeat the import, or `rhyzomectl image delete {name}`)")
+            })?;
         }
         match accepted {
             Upload::First(accepted) => resource::accepted_now(session, *accepted, self.wait).await,
@@ -120,9 +134,12 @@ async fn existing(session: &Session, name: &ResourceName, sha256: Sha256Digest) 
     };
     match (image.spec.sha256 == sha256, image.state) {
         (true, State::Creating | State::Ready | State::Updating) => Ok(Some(image)),
-        (true, State::Failed | State::Deleting) => {
-            bail!("image {name} is {}; delete it, or take another name", image.state.as_str())
+        (true, State::Failed) => {
+            let condition = image.conditions.iter().find(|condition| condition.name == "applied" && !condition.holds);
+            let reason = condition.and_then(|condition| condition.reason.as_deref()).unwrap_or("no reason is known");
+            bail!("image {name} has failed ({reason}): `rhyzomectl image delete {name}` makes room for another try")
         }
+        (true, State::Deleting) => bail!("image {name} is being deleted: wait for that, or take another name"),
         (false, _) => bail!("image {name} is there with another content (SHA-256 {})", image.spec.sha256),
     }
 }

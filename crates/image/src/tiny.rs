@@ -8,17 +8,16 @@ mod disk;
 mod initramfs;
 mod kernel_module;
 mod package;
-mod work_dir;
 
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::{fs, io};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use sha2::{Digest, Sha256};
 
 use package::Packages;
-use work_dir::WorkDir;
+
+use crate::work_dir::WorkDir;
 
 /// Raised whenever the code here makes another file of the same packages and guest files.
 const RECIPE: u32 = 1;
@@ -34,8 +33,6 @@ pub struct BuildOptions {
 
 /// Builds the image unless it is there, tells `progress` what goes on, and answers where the image lies.
 pub fn build(options: &BuildOptions, progress: &mut dyn FnMut(&str)) -> anyhow::Result<PathBuf> {
-    fs::create_dir_all(&options.cache_dir)
-        .with_context(|| format!("cannot make the folder {}", options.cache_dir.display()))?;
     let work = WorkDir::make(&options.cache_dir)?;
     progress("looking up Debian packages");
     let packages = Packages::resolve(work.path())?;
@@ -64,19 +61,6 @@ fn short_digest(packages: &Packages) -> String {
         digest.update(file.content);
     }
     data_encoding::HEXLOWER.encode(&digest.finalize()[..8])
-}
-
-/// Runs a program to its end and answers what it printed; its messages are part of the error.
-fn run(command: &mut Command) -> anyhow::Result<String> {
-    let name = command.get_program().to_string_lossy().into_owned();
-    let output = match command.stdin(Stdio::null()).output() {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => bail!("{name} is not installed"),
-        other => other.with_context(|| format!("cannot run {name}"))?,
-    };
-    if !output.status.success() {
-        bail!("{name} failed ({}): {}", output.status, String::from_utf8_lossy(&output.stderr).trim());
-    }
-    String::from_utf8(output.stdout).with_context(|| format!("{name} printed what is no text"))
 }
 
 /// Reads a file; the error names it.

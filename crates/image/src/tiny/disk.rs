@@ -7,7 +7,7 @@ use std::process::Command;
 use anyhow::Context;
 
 use super::package::Tree;
-use super::run;
+use crate::program::run;
 
 /// What syslinux boots. Self-tests of ciphers are left out because they cost half a second where there is no KVM.
 pub const BOOT_CONFIG: &str = "DEFAULT tiny

@@ -7,7 +7,7 @@ use std::{fs, iter};
 
 use anyhow::{Context, bail};
 
-use super::run;
+use crate::program::run;
 
 /// The package that depends on the newest kernel for clouds.
 const KERNEL_METAPACKAGE: &str = "linux-image-cloud-amd64";

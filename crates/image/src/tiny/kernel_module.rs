@@ -7,7 +7,8 @@ use std::{fs, io};
 
 use anyhow::Context;
 
-use super::{read, run};
+use super::read;
+use crate::program::run;
 
 /// What the guest needs besides what its kernel has built in: disks and network, randomness for keys, the seed's file
 /// system, the power button. What these depend on comes along.

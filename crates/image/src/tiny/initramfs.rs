@@ -8,7 +8,8 @@ use anyhow::Context;
 
 use super::cpio::Archive;
 use super::package::Tree;
-use super::{kernel_module, read, run};
+use super::{kernel_module, read};
+use crate::program::run;
 
 /// A file of ours in the guest.
 pub struct GuestFile {
