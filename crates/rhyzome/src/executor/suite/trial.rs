@@ -315,7 +315,7 @@ impl Trial {
         for row in rows.iter().filter(|row| row.state == "creating" && row.status["virtual_size"].is_null()) {
             let ResourceId::Image(id) = row.id else { panic!("an image has another id") };
             let body = futures_util::stream::iter([Ok::<_, std::io::Error>(qcow2())]);
-            image_file::receive(core, id, digest(), body).await.unwrap();
+            image_file::receive(core, id, digest(), None, body).await.unwrap();
         }
     }
 
