@@ -27,22 +27,37 @@ pub struct Change<K: Kind> {
 
 /// Accepts a new resource.
 pub async fn create<K: Managed>(core: &Arc<Core>, who: &SignedIn, mut asked: Asked<K>) -> Result<Accepted<K>, Refusal> {
-    let mut session = core.store.write().await?;
-    let mut ground = Ground { core, session: &mut session, caller: &who.caller, tenant: &who.tenant };
+    let spec = asked.spec.clone();
+    let accepted = store::transact!(core.store, async |session| {
+        // What an earlier run filled in was undone with it.
+        asked.spec = spec.clone();
+        record_create(core, who, session, &mut asked).await
+    })
+    .await?;
+    Ok(announce(core, who, accepted, "create"))
+}
+
+async fn record_create<K: Managed>(
+    core: &Core,
+    who: &SignedIn,
+    session: &mut Session<'_, Write>,
+    asked: &mut Asked<K>,
+) -> Result<Accepted<K>, Refusal> {
+    let mut ground = Ground { core, session, caller: &who.caller, tenant: &who.tenant };
     let mut faults = Vec::new();
     check_tags(&asked.tags, &mut faults);
-    K::check(&mut ground, &mut asked, &mut faults).await?;
+    K::check(&mut ground, asked, &mut faults).await?;
     if !faults.is_empty() {
         return Err(Refusal::Invalid(faults));
     }
     let id = K::make_id(ground.session.now_unsigned()).map_err(|error| Refusal::Internal(error.into()))?;
     let (spec, empty) = (serde_json::to_value(&asked.spec)?, serde_json::json!({}));
-    ground.session.add_resource(ground.caller, &kind::new_row(id, ground.tenant, &asked, &spec, &empty)).await?;
-    let status = K::allot(&mut ground, id, &mut asked).await?;
+    ground.session.add_resource(ground.caller, &kind::new_row(id, ground.tenant, asked, &spec, &empty)).await?;
+    let status = K::allot(&mut ground, id, asked).await?;
     session.fill_in(&who.caller, id.into(), &serde_json::to_value(&asked.spec)?).await?;
     session.set_status(&who.caller, id.into(), &serde_json::to_value(&status)?).await?;
     session.set_references(&who.caller, id.into(), &K::references(&asked.spec)).await?;
-    finish(core, who, session, id.into(), "create", "created", K::CREATE, None).await
+    record_operation(who, session, id.into(), "create", "created", K::CREATE, None).await
 }
 
 /// Accepts a change of a resource; `change` makes it from the resource's row.
@@ -54,10 +69,26 @@ pub async fn update<K: Managed, F>(
     change: F,
 ) -> Result<Accepted<K>, Refusal>
 where
-    F: FnOnce(&ResourceRow) -> Result<Change<K>, Refusal>,
+    F: Fn(&ResourceRow) -> Result<Change<K>, Refusal>,
 {
-    let mut session = core.store.write().await?;
-    let id = find::<K, _>(&mut session, who, which).await?;
+    let accepted =
+        store::transact!(core.store, async |session| record_update(core, who, session, which, if_match, &change).await)
+            .await?;
+    Ok(announce(core, who, accepted, "update"))
+}
+
+async fn record_update<K: Managed, F>(
+    core: &Core,
+    who: &SignedIn,
+    session: &mut Session<'_, Write>,
+    which: &str,
+    if_match: Option<&HeaderValue>,
+    change: &F,
+) -> Result<Accepted<K>, Refusal>
+where
+    F: Fn(&ResourceRow) -> Result<Change<K>, Refusal>,
+{
+    let id = find::<K, _>(session, who, which).await?;
     let row = session.resource(&who.caller, id).await?;
     check_generation(&row, if_match)?;
     match row.state.as_str() {
@@ -71,7 +102,7 @@ where
     let mut asked = Asked::<K> { name: row.name.clone(), tags, spec, secret: None };
     let mut faults = Vec::new();
     check_tags(&asked.tags, &mut faults);
-    let mut ground = Ground { core, session: &mut session, caller: &who.caller, tenant: &who.tenant };
+    let mut ground = Ground { core, session, caller: &who.caller, tenant: &who.tenant };
     K::compare(&before, &mut asked.spec, &mut faults);
     K::check(&mut ground, &mut asked, &mut faults).await?;
     if !faults.is_empty() {
@@ -90,7 +121,7 @@ where
     let referred = [K::references(&before), K::references(&asked.spec)].concat();
     session.set_references(&who.caller, id, &referred).await?;
     session.set_state(&who.caller, id, "updating").await?;
-    finish(core, who, session, id, "update", "updated", steps, Some(&row.spec)).await
+    record_operation(who, session, id, "update", "updated", steps, Some(&row.spec)).await
 }
 
 /// Accepts a resource's end, whatever it is doing.
@@ -100,14 +131,24 @@ pub async fn delete<K: Managed>(
     which: &str,
     if_match: Option<&HeaderValue>,
 ) -> Result<Accepted<K>, Refusal> {
-    let mut session = core.store.write().await?;
-    let id = find::<K, _>(&mut session, who, which).await?;
+    let accepted =
+        store::transact!(core.store, async |session| record_delete(who, session, which, if_match).await).await?;
+    Ok(announce(core, who, accepted, "delete"))
+}
+
+async fn record_delete<K: Managed>(
+    who: &SignedIn,
+    session: &mut Session<'_, Write>,
+    which: &str,
+    if_match: Option<&HeaderValue>,
+) -> Result<Accepted<K>, Refusal> {
+    let id = find::<K, _>(session, who, which).await?;
     let row = session.resource(&who.caller, id).await?;
     check_generation(&row, if_match)?;
     if row.state == "deleting"
         && let Some(operation) = session.active_operation(&who.caller, id).await?
     {
-        let resource = kind::present(&mut session, row).await?;
+        let resource = kind::present(session, row).await?;
         return Ok(Accepted { resource, operation });
     }
     let referrers = session.referrers(&who.caller, id).await?;
@@ -116,15 +157,12 @@ pub async fn delete<K: Managed>(
     }
     session.preempt_operation(&who.caller, id, "a delete was asked for").await?;
     session.set_state(&who.caller, id, "deleting").await?;
-    finish(core, who, session, id, "delete", "updated", K::DELETE, None).await
+    record_operation(who, session, id, "delete", "updated", K::DELETE, None).await
 }
 
-/// Records the operation and commits.
-#[allow(clippy::too_many_arguments)]
-async fn finish<K: Managed>(
-    core: &Arc<Core>,
+async fn record_operation<K: Managed>(
     who: &SignedIn,
-    mut session: Session<'_, Write>,
+    session: &mut Session<'_, Write>,
     id: ResourceId,
     verb: &str,
     change: &str,
@@ -146,12 +184,17 @@ async fn finish<K: Managed>(
     let event = NewEvent { resource: id, change, operation: Some(operation), message: None };
     session.add_event(&who.caller, &event).await?;
     let row = session.resource(&who.caller, id).await?;
-    let resource = kind::present(&mut session, row).await?;
-    session.commit().await?;
+    let resource = kind::present(session, row).await?;
+    Ok(Accepted { resource, operation })
+}
+
+/// Tells whoever has to look, after the transaction.
+fn announce<K: Managed>(core: &Core, who: &SignedIn, accepted: Accepted<K>, verb: &str) -> Accepted<K> {
     core.signals.operation();
     core.signals.event();
-    tracing::info!(tenant = %who.tenant, resource = %id, operation = %operation, action, "a change was accepted");
-    Ok(Accepted { resource, operation })
+    let (resource, operation) = (accepted.resource.id(), accepted.operation);
+    tracing::info!(tenant = %who.tenant, %resource, %operation, action = format!("{}.{verb}", K::NOUN), "a change was accepted");
+    accepted
 }
 
 fn kind_spec<K: Managed>(row: &ResourceRow) -> Result<K::Spec, Refusal> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use pki::Authority;
 use store::Store;
 use tokio_util::sync::CancellationToken;
-use types::Port;
+use types::{Port, ReplicaId};
 
 use crate::download::Downloads;
 use crate::http::Limits;
@@ -18,6 +18,8 @@ use crate::signal::Signals;
 pub struct Core {
     /// The database.
     pub store: Store,
+    /// Which of the cores over that database this is.
+    pub replica: ReplicaId,
     /// Who has to look.
     pub signals: Signals,
     /// Cancelled when the core begins to end: nobody should begin anything long any more.
@@ -44,9 +46,16 @@ pub struct Core {
 
 impl Core {
     /// Puts the core together.
-    pub fn new(config: &ServeConfig, store: Store, authority: Authority, downloads: Downloads) -> Arc<Self> {
+    pub fn new(
+        config: &ServeConfig,
+        store: Store,
+        replica: ReplicaId,
+        authority: Authority,
+        downloads: Downloads,
+    ) -> Arc<Self> {
         Arc::new(Self {
             store,
+            replica,
             signals: Signals::default(),
             draining: CancellationToken::new(),
             limits: Limits::new(&config.http.rate),

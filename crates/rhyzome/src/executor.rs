@@ -25,9 +25,7 @@ use awaited::{Await, Finding};
 use step::Begun;
 pub use step::Step;
 
-/// How long a claim holds without being renewed.
-const LEASE_MS: i64 = 15_000;
-/// How often claims are renewed and abandoned ones looked for.
+/// How often operations are looked for, and at, without a hint.
 const BEAT: Duration = Duration::from_secs(5);
 /// Beats between two rounds of upkeep.
 const UPKEEP: u64 = 12;
@@ -40,7 +38,6 @@ const AT_ONCE: usize = 4096;
 
 /// Works operations until `shutdown`, then gives its claims up.
 pub async fn run(core: Arc<Core>, shutdown: CancellationToken) -> anyhow::Result<()> {
-    let owner = format!("executor-{}-{:08x}", std::process::id(), getrandom::u32()?);
     let mut tasks = JoinSet::new();
     let mut beat = tokio::time::interval(BEAT);
     let mut beats = 0_u64;
@@ -48,9 +45,6 @@ pub async fn run(core: Arc<Core>, shutdown: CancellationToken) -> anyhow::Result
         tokio::select! {
             () = shutdown.cancelled() => break,
             _ = beat.tick() => {
-                if let Err(error) = renew(&core, &owner).await {
-                    tracing::warn!(error = %anyhow::Error::new(error), "claims could not be renewed");
-                }
                 if beats.is_multiple_of(UPKEEP) && let Err(error) = upkeep::run(&core).await {
                     tracing::warn!(error = %anyhow::Error::new(error), "the upkeep was left for later");
                 }
@@ -60,7 +54,7 @@ pub async fn run(core: Arc<Core>, shutdown: CancellationToken) -> anyhow::Result
             Some(_) = tasks.join_next() => {}
         }
         while tasks.len() < AT_ONCE {
-            match claim(&core, &owner).await {
+            match claim(&core).await {
                 Ok(Some(claim)) => {
                     let core = Arc::clone(&core);
                     tasks.spawn(async move { work(&core, claim).await });
@@ -74,23 +68,18 @@ pub async fn run(core: Arc<Core>, shutdown: CancellationToken) -> anyhow::Result
         }
     }
     tasks.shutdown().await;
-    let mut session = core.store.write_in_background().await?;
-    session.give_up_leases(&Caller::core(), &owner).await?;
-    session.commit().await?;
-    Ok(())
+    let give_up = store::transact_in_background!(core.store, async |session| {
+        session.give_up_operations(&Caller::core(), core.replica).await
+    });
+    let given_up: Result<(), StoreError> = give_up.await;
+    Ok(given_up?)
 }
 
-async fn renew(core: &Core, owner: &str) -> Result<(), StoreError> {
-    let mut session = core.store.write_in_background().await?;
-    session.renew_leases(&Caller::core(), owner, LEASE_MS).await?;
-    session.commit().await
-}
-
-async fn claim(core: &Core, owner: &str) -> Result<Option<Claim>, StoreError> {
-    let mut session = core.store.write_in_background().await?;
-    let claim = session.claim_operation(&Caller::core(), owner, LEASE_MS).await?;
-    session.commit().await?;
-    Ok(claim)
+async fn claim(core: &Core) -> Result<Option<Claim>, StoreError> {
+    store::transact_in_background!(core.store, async |session| session
+        .claim_operation(&Caller::core(), core.replica)
+        .await)
+    .await
 }
 
 /// Works one operation to its end, or until the claim is lost. An error inside ends nothing: it is noted and the
@@ -122,10 +111,11 @@ async fn work(core: &Core, claim: Claim) {
 
 /// Tells the people who look at an operation what keeps it.
 async fn note_error(core: &Core, claim: Claim, reason: &str) -> Result<(), StoreError> {
-    let mut session = core.store.write_in_background().await?;
-    session.guard(claim).await?;
-    session.set_operation_reason(claim, Some(reason)).await?;
-    session.commit().await
+    store::transact_in_background!(core.store, async |session| -> Result<(), StoreError> {
+        session.guard(claim).await?;
+        session.set_operation_reason(claim, Some(reason)).await
+    })
+    .await
 }
 
 /// Returns when one of the targets made progress, or after a while in any case.
@@ -160,12 +150,13 @@ async fn advance(core: &Core, claim: Claim, waits: bool) -> Result<Stage, StoreE
     if waits && let Some(targets) = still_waiting(core, claim).await? {
         return Ok(Stage::Waiting(targets));
     }
-    let caller = Caller::core();
-    let mut session = core.store.write_in_background().await?;
-    session.guard(claim).await?;
-    let operation = session.operation(&caller, claim.operation).await?;
-    let look = take_steps(core, &mut session, claim, &operation).await?;
-    session.commit().await?;
+    let (operation, look) = store::transact_in_background!(core.store, async |session| -> Result<_, StoreError> {
+        session.guard(claim).await?;
+        let operation = session.operation(&Caller::core(), claim.operation).await?;
+        let look = take_steps(core, session, claim, &operation).await?;
+        Ok((operation, look))
+    })
+    .await?;
     for target in look.rendered {
         core.signals.jobs(target);
     }

@@ -20,6 +20,8 @@ use crate::pace::Pace;
 use crate::refusal::Refusal;
 use crate::render::read;
 
+/// After how long a file that several cores can reach and that nobody writes to is not on its way any more.
+const FORSAKEN: Duration = Duration::from_secs(60 * 60);
 /// What the name of a file ends in that is still on its way in.
 const PART: &str = "part";
 /// Images looked at in one query.
@@ -141,14 +143,15 @@ where
 
 /// Notes how much has arrived; answers why no more of it is wanted.
 async fn note(core: &Core, id: ImageId, received: u64) -> Result<Option<&'static str>, Refusal> {
-    let mut session = core.store.write_in_background().await?;
-    let unwanted = unwanted(&mut session, id).await?;
-    if unwanted.is_none() {
-        let status = ImageStatus { received, ..ImageStatus::default() };
-        session.set_status(&Caller::core(), id.into(), &serde_json::to_value(&status)?).await?;
-        session.commit().await?;
-    }
-    Ok(unwanted)
+    let status = serde_json::to_value(ImageStatus { received, ..ImageStatus::default() })?;
+    store::transact_in_background!(core.store, async |session| -> Result<Option<&'static str>, Refusal> {
+        let unwanted = unwanted(session, id).await?;
+        if unwanted.is_none() {
+            session.set_status(&Caller::core(), id.into(), &status).await?;
+        }
+        Ok(unwanted)
+    })
+    .await
 }
 
 /// Why an image wants no file.
@@ -190,16 +193,24 @@ async fn keep(
     };
     let (file_size, virtual_size) = (sized(size)?, sized(header.virtual_size)?);
     let status = ImageStatus { file_size: Some(file_size), virtual_size: Some(virtual_size), received: size };
-    let _turn = core.image_files.lock().await;
-    let mut session = core.store.write().await?;
-    if let Some(reason) = unwanted(&mut session, id).await? {
-        return Ok(Arrival::Unwanted(reason));
-    }
-    session.set_status(&Caller::core(), id.into(), &serde_json::to_value(&status)?).await?;
+    let status = serde_json::to_value(&status)?;
+    let turn = core.image_files.lock().await;
     // The file first: what the database says is there is there, whenever power fails.
     tokio::fs::rename(&part.path, path(&core.images, wanted)).await.map_err(failed)?;
     File::open(&core.images).await.map_err(failed)?.sync_all().await.map_err(failed)?;
-    session.commit().await?;
+    let unwanted = store::transact!(core.store, async |session| -> Result<Option<&'static str>, StoreError> {
+        let unwanted = unwanted(session, id).await?;
+        if unwanted.is_none() {
+            session.set_status(&Caller::core(), id.into(), &status).await?;
+        }
+        Ok(unwanted)
+    })
+    .await?;
+    drop(turn);
+    if let Some(reason) = unwanted {
+        sweep(core, false).await.map_err(Refusal::Internal)?;
+        return Ok(Arrival::Unwanted(reason));
+    }
     core.signals.look_again();
     Ok(Arrival::Kept)
 }
@@ -208,7 +219,8 @@ fn too_large(core: &Core) -> Refusal {
     Refusal::TooLarge(format!("an image's file may have {} bytes at most", core.image_limit))
 }
 
-/// Removes the files whose image is gone. Files on their way in are left alone, unless none can be: at start.
+/// Removes the files whose image is gone. Files on their way in are left alone, unless none can be: when the only core
+/// starts.
 pub async fn sweep(core: &Core, at_start: bool) -> anyhow::Result<()> {
     let _turn = core.image_files.lock().await;
     let mut entries = match tokio::fs::read_dir(&core.images).await {
@@ -224,8 +236,8 @@ pub async fn sweep(core: &Core, at_start: bool) -> anyhow::Result<()> {
         after = Some(last.id);
         for row in rows {
             let status: ImageStatus = read("status.body", row.status)?;
-            // An image that never got its file holds none that another brought.
-            if status.virtual_size.is_some() {
+            // An image that never got its file holds none that another brought, unless that is just arriving.
+            if status.virtual_size.is_some() || row.state == "creating" {
                 let spec: ImageSpec = read("resource.spec", row.spec)?;
                 needed.insert(path(&core.images, spec.sha256));
             }
@@ -233,7 +245,12 @@ pub async fn sweep(core: &Core, at_start: bool) -> anyhow::Result<()> {
     }
     while let Some(entry) = entries.next_entry().await? {
         let file = entry.path();
-        let arriving = file.extension().is_some_and(|extension| extension == PART) && !at_start;
+        let arriving = file.extension().is_some_and(|extension| extension == PART)
+            && match core.store.is_shared() {
+                // Another core may be writing it.
+                true => entry.metadata().await?.modified()?.elapsed().is_ok_and(|age| age < FORSAKEN),
+                false => !at_start,
+            };
         if !arriving && !needed.contains(&file) {
             tokio::fs::remove_file(&file).await?;
             tracing::info!(file = %file.display(), "an image's file was removed");

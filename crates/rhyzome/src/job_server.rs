@@ -21,6 +21,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{broadcast, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status, Streaming};
 use types::{InvitationId, Sha256Digest, TargetId, Version};
 
@@ -44,7 +45,8 @@ pub async fn serve(
     tls: Arc<ServerConfig>,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
-    let server = Server { core, shutdown: shutdown.clone() };
+    let attendances = TaskTracker::new();
+    let server = Server { core, shutdown: shutdown.clone(), attendances: attendances.clone() };
     tonic::transport::Server::builder()
         .http2_keepalive_interval(Some(KEEP_ALIVE))
         .http2_keepalive_timeout(Some(KEEP_ALIVE))
@@ -52,6 +54,8 @@ pub async fn serve(
         .add_service(JobsServer::new(server))
         .serve_with_incoming_shutdown(jobs::listener::incoming(listener, tls), shutdown.cancelled())
         .await?;
+    attendances.close();
+    attendances.wait().await;
     Ok(())
 }
 
@@ -59,6 +63,19 @@ pub async fn serve(
 struct Server {
     core: Arc<Core>,
     shutdown: CancellationToken,
+    attendances: TaskTracker,
+}
+
+/// Why somebody did not become an agent.
+enum Unenrolled {
+    Refused(Status),
+    Failed(StoreError),
+}
+
+impl From<StoreError> for Unenrolled {
+    fn from(error: StoreError) -> Self {
+        Self::Failed(error)
+    }
 }
 
 type Outgoing<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -72,17 +89,23 @@ impl Enrolment for Server {
         // A request that cannot be signed must not use the invitation up.
         let key =
             pki::requested_key_digest(&request.csr_pem).map_err(|error| Status::invalid_argument(error.to_string()))?;
-        let mut session = self.core.store.write().await.map_err(internal)?;
-        let enrolled = session.redeem_invitation(id, digest(&request.secret), key).await.map_err(internal)?;
-        let enrolled = enrolled.ok_or_else(refused)?;
-        let cluster = session.installation().cluster;
-        let identity = AgentIdentity { cluster, agent: enrolled.agent, target: enrolled.target };
-        let certificate_pem = self
-            .core
-            .authority
-            .sign_agent(&request.csr_pem, &identity, OffsetDateTime::now_utc(), pki::AGENT_DAYS)
-            .map_err(|error| Status::invalid_argument(error.to_string()))?;
-        session.commit().await.map_err(internal)?;
+        let (secret, cluster) = (digest(&request.secret), self.core.store.installation().cluster);
+        let (enrolled, certificate_pem) = store::transact!(self.core.store, async |session| {
+            let enrolled = session.redeem_invitation(id, secret, key).await?;
+            let enrolled = enrolled.ok_or_else(|| Unenrolled::Refused(refused()))?;
+            let identity = AgentIdentity { cluster, agent: enrolled.agent, target: enrolled.target };
+            let certificate_pem = self
+                .core
+                .authority
+                .sign_agent(&request.csr_pem, &identity, OffsetDateTime::now_utc(), pki::AGENT_DAYS)
+                .map_err(|error| Unenrolled::Refused(Status::invalid_argument(error.to_string())))?;
+            Ok::<_, Unenrolled>((enrolled, certificate_pem))
+        })
+        .await
+        .map_err(|unenrolled| match unenrolled {
+            Unenrolled::Refused(status) => status,
+            Unenrolled::Failed(error) => internal(error),
+        })?;
         tracing::info!(agent = %enrolled.agent, target = %enrolled.target, "an agent enrolled");
         Ok(Response::new(EnrolReply {
             certificate_pem,
@@ -107,16 +130,17 @@ impl Jobs for Server {
         if hello.cluster.is_some_and(|cluster| cluster != installation.cluster) {
             return Err(Status::failed_precondition("the agent works for another installation"));
         }
-        let mut session = self.core.store.write().await.map_err(internal)?;
         let capacity = serde_json::to_value(&hello.capacity).unwrap_or_default();
-        let number = session
-            .connect_agent(identity.agent, &hello.software, &hello.features, &capacity)
-            .await
-            .map_err(internal)?;
+        let (agent, replica) = (identity.agent, self.core.replica);
         let held: BTreeMap<String, Version> =
             hello.inventory.iter().map(|held| (held.object.to_string(), held.version)).collect();
-        session.note_inventory(identity.target, &held).await.map_err(internal)?;
-        session.commit().await.map_err(internal)?;
+        let number = store::transact!(self.core.store, async |session| -> Result<i64, StoreError> {
+            let number = session.connect_agent(agent, replica, &hello.software, &hello.features, &capacity).await?;
+            session.note_inventory(identity.target, &held).await?;
+            Ok(number)
+        })
+        .await
+        .map_err(internal)?;
         tracing::info!(agent = %identity.agent, target = %identity.target, software = hello.software, "an agent connected");
         let (sender, receiver) = mpsc::channel(OUTGOING);
         let attendance = Attendance {
@@ -130,7 +154,7 @@ impl Jobs for Server {
             hints: self.core.signals.hear_jobs(),
         };
         self.core.signals.progress(identity.target);
-        tokio::spawn(attendance.run(incoming, self.shutdown.clone()));
+        self.attendances.spawn(attendance.run(incoming, self.shutdown.clone()));
         Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
     }
 
@@ -234,9 +258,8 @@ impl Attendance {
     }
 
     async fn leave(&self) -> Result<(), StoreError> {
-        let mut session = self.core.store.write().await?;
-        session.disconnect_agent(self.identity.agent, self.number).await?;
-        session.commit().await
+        let (agent, number) = (self.identity.agent, self.number);
+        store::transact!(self.core.store, async |session| session.disconnect_agent(agent, number).await).await
     }
 
     async fn attend(&mut self, mut incoming: Streaming<FromAgent>) -> anyhow::Result<()> {
@@ -256,7 +279,10 @@ impl Attendance {
                     Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => self.send_wanted().await?,
                     Err(broadcast::error::RecvError::Closed) => return Ok(()),
                 },
-                _ = poll.tick() => self.send_wanted().await?,
+                _ = poll.tick() => {
+                    self.core.store.read().await?.guard_agent(self.identity.agent, self.number).await?;
+                    self.send_wanted().await?;
+                }
             }
         }
     }
@@ -358,23 +384,27 @@ impl Attendance {
     }
 
     async fn try_report(&self, report: &Report) -> Result<(), StoreError> {
-        let mut session = self.core.store.write_in_background().await?;
-        session.guard_agent(self.identity.agent, self.number).await?;
-        report::keep(&self.core, &mut session, self.identity.target, report).await?;
-        session.commit().await
+        store::transact_in_background!(self.core.store, async |session| -> Result<(), StoreError> {
+            session.guard_agent(self.identity.agent, self.number).await?;
+            report::keep(&self.core, session, self.identity.target, report).await
+        })
+        .await
     }
 
     async fn observe(&mut self, object: Object, status: &serde_json::Value) -> anyhow::Result<()> {
-        let mut session = self.core.store.write_in_background().await?;
-        session.guard_agent(self.identity.agent, self.number).await?;
-        match observation::note_status(&mut session, &self.core, self.identity.target, object, status).await {
+        let (core, target) = (&self.core, self.identity.target);
+        let noted = store::transact_in_background!(core.store, async |session| -> Result<(), StoreError> {
+            session.guard_agent(self.identity.agent, self.number).await?;
+            observation::note_status(session, core, target, object, status).await
+        })
+        .await;
+        match noted {
             Err(StoreError::Corrupt { detail, .. }) => {
-                tracing::warn!(target = %self.identity.target, object = %object, detail, "what was observed cannot be read");
+                tracing::warn!(%target, %object, detail, "what was observed cannot be read");
                 return Ok(());
             }
             noted => noted?,
         }
-        session.commit().await?;
         self.core.signals.event();
         Ok(())
     }

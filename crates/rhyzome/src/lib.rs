@@ -19,6 +19,7 @@ mod metric;
 mod pace;
 mod refusal;
 mod render;
+mod replica;
 pub mod serve;
 mod serve_config;
 mod signal;

@@ -145,6 +145,9 @@ impl From<StoreError> for Refusal {
             StoreError::Refused { constraint: Constraint::Reference } => {
                 Self::Conflict("others refer to it".to_owned())
             }
+            StoreError::Contended { .. } => {
+                Self::Unavailable("too many change the same at the same time: try again".to_owned())
+            }
             StoreError::Exhausted { what } => Self::Exhausted(format!("no free {what} is left")),
             other => Self::Internal(anyhow::Error::new(other)),
         }

@@ -1,15 +1,16 @@
 //! `rhyzome serve`: database, executor, HTTP API and job server in one process.
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
+use clap::ValueEnum;
 use config::file;
 use pki::{Alpn, Authority, ClientAuth, KeyedCertificate, Roots};
-use store::{SecretKey, Store};
+use store::{Database, SecretKey, Store};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{self, SignalKind};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use types::SecretText;
@@ -18,7 +19,7 @@ use crate::command::output;
 use crate::core::Core;
 use crate::download::{self, Downloads};
 use crate::serve_config::{FILE_NAME, ServeConfig};
-use crate::{executor, http, image_file, job_server, metric};
+use crate::{executor, http, image_file, job_server, metric, replica, signal};
 
 /// What `rhyzome serve` is told.
 #[derive(Clone, Debug, clap::Args)]
@@ -29,6 +30,18 @@ pub struct ServeOptions {
     /// Say what is wrong with the configuration, and do nothing else.
     #[arg(long)]
     check_config: bool,
+    /// Serve only the HTTP API, or only agents and operations, beside other cores over the same PostgreSQL.
+    #[arg(long, value_enum, value_name = "PART")]
+    only: Option<Part>,
+}
+
+/// A part of the core that can run by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Part {
+    /// The HTTP API.
+    Http,
+    /// The server that agents dial, and the executor of operations.
+    Jobs,
 }
 
 /// Reads the configuration.
@@ -43,29 +56,59 @@ pub async fn open_store(config: &ServeConfig) -> anyhow::Result<Store> {
     let lock = File::create(config.data_dir.join("open.lock")).context("the data directory cannot be locked")?;
     let lock = tokio::task::spawn_blocking(move || lock.lock().map(|()| lock)).await?;
     let _lock = lock.context("the data directory cannot be locked")?;
-    let key = secret_key(config)?;
-    Store::open(&config.database(), key)
-        .await
-        .with_context(|| format!("the database {} cannot be used", config.database().display()))
+    let database = config.database.database(&config.data_dir)?;
+    let key_file = config.secret_key();
+    if let Database::Sqlite(file) = &database
+        && file.exists()
+        && !key_file.exists()
+    {
+        anyhow::bail!("the key file {} is missing: the secrets of the database need it", key_file.display());
+    }
+    let made = !key_file.exists();
+    if made {
+        make_secret_key(&key_file)?;
+    }
+    let opened = Store::open(&database, read_secret_key(&key_file)?).await;
+    if opened.is_err() && made {
+        // The database has another key, or was not reached: this one has sealed nothing.
+        file::remove(&key_file)?;
+    }
+    opened.with_context(|| match made {
+        false => format!("{database} cannot be used"),
+        true => format!("{database} cannot be used, and there was no key file {}", key_file.display()),
+    })
 }
 
-fn secret_key(config: &ServeConfig) -> anyhow::Result<SecretKey> {
-    let path = config.secret_key();
-    if !path.exists() {
-        if config.database().exists() {
-            anyhow::bail!("the key file {} is missing: the secrets of the database need it", path.display());
-        }
-        let mut bytes = [0; 32];
-        getrandom::fill(&mut bytes)?;
-        let text = SecretText::new(data_encoding::BASE64.encode(&bytes));
-        file::write_private(&path, text.reveal().as_bytes())?;
-    }
-    let text = file::read_secret(&path)?;
+fn make_secret_key(path: &Path) -> anyhow::Result<()> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes)?;
+    let text = SecretText::new(data_encoding::BASE64.encode(&bytes));
+    Ok(file::write_private(path, text.reveal().as_bytes())?)
+}
+
+fn read_secret_key(path: &Path) -> anyhow::Result<SecretKey> {
+    let text = file::read_secret(path)?;
     let bytes = data_encoding::BASE64.decode(text.reveal().trim().as_bytes()).ok();
     let bytes: [u8; 32] = bytes
         .and_then(|bytes| bytes.try_into().ok())
         .with_context(|| format!("{}: expected 32 bytes in base64", path.display()))?;
     Ok(SecretKey::new(bytes))
+}
+
+/// Holds the data directory of a core that must be the only one, until it is dropped.
+fn be_alone(config: &ServeConfig) -> anyhow::Result<File> {
+    let path = config.data_dir.join("serve.lock");
+    let lock = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => anyhow::bail!(
+            "another rhyzome serve works on {}: SQLite is for one core, several need PostgreSQL (docs/operating.md)",
+            config.data_dir.display()
+        ),
+        Err(TryLockError::Error(error)) => {
+            Err(anyhow::Error::new(error).context(format!("{} cannot be locked", path.display())))
+        }
+    }
 }
 
 /// Serves until SIGTERM or SIGINT.
@@ -74,6 +117,7 @@ pub async fn run(options: ServeOptions) -> anyhow::Result<()> {
     let own = || KeyedCertificate::load(&config.tls);
     let authority = Authority::load(&config.authority_dir)?;
     own()?;
+    config.database.database(&config.data_dir)?;
     if options.check_config {
         output::line("the configuration is good")?;
         return Ok(());
@@ -82,50 +126,63 @@ pub async fn run(options: ServeOptions) -> anyhow::Result<()> {
     let http_tls = pki::server_config(own()?, &ClientAuth::None, Alpn::Http1)?;
     let jobs_tls = pki::server_config(own()?, &ClientAuth::Optional { ca: agents }, Alpn::Http2)?;
     let store = open_store(&config).await?;
-    let mut session = store.write().await?;
-    session.disconnect_all().await?;
-    session.commit().await?;
+    let _alone = match (store.is_shared(), options.only) {
+        (true, _) => None,
+        (false, None) => Some(be_alone(&config)?),
+        (false, Some(_)) => {
+            anyhow::bail!("--only splits the core over PostgreSQL; SQLite is for one core that is whole")
+        }
+    };
+    let replica = replica::join(&store).await?;
     let (downloads, wishes) = Downloads::channel();
-    let core = Core::new(&config, store, authority, downloads);
+    let core = Core::new(&config, store, replica, authority, downloads);
     image_file::sweep(&core, true).await.context("images' files could not be tidied up")?;
     let bind = |address| async move {
         TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))
     };
-    let (http, jobs) = (bind(config.http.listen).await?, bind(config.jobs.listen).await?);
-    let figures = match &config.metrics {
-        Some(metrics) => Some((bind(metrics.listen).await?, metric::install()?)),
-        None => None,
-    };
-    let shutdown = CancellationToken::new();
-    tracing::info!(http = %http.local_addr()?, jobs = %jobs.local_addr()?, cluster = %core.store.installation().cluster, "the core serves");
-
-    let mut tasks: JoinSet<anyhow::Result<()>> = JoinSet::new();
-    tasks.spawn(executor::run(Arc::clone(&core), shutdown.clone()));
-    tasks.spawn(job_server::serve(Arc::clone(&core), jobs, jobs_tls, shutdown.clone()));
-    let (for_http, for_downloads) = (Arc::clone(&core), Arc::clone(&core));
-    let (http_shutdown, download_shutdown) = (shutdown.clone(), shutdown.clone());
-    let http_config = config.http.clone();
-    tasks.spawn(async move {
-        http::serve(for_http, http, http_tls, &http_config, http_shutdown).await;
-        Ok(())
-    });
-    if let Some((listener, handle)) = figures {
+    let (shutdown, end) = (CancellationToken::new(), CancellationToken::new());
+    let mut parts: JoinSet<anyhow::Result<()>> = JoinSet::new();
+    if options.only != Some(Part::Jobs) {
+        let listener = bind(config.http.listen).await?;
+        tracing::info!(http = %listener.local_addr()?, "the API is served");
+        let (core, shutdown, http) = (Arc::clone(&core), shutdown.clone(), config.http.clone());
+        parts.spawn(async move {
+            http::serve(core, listener, http_tls, &http, shutdown).await;
+            Ok(())
+        });
+    }
+    if options.only != Some(Part::Http) {
+        let listener = bind(config.jobs.listen).await?;
+        tracing::info!(jobs = %listener.local_addr()?, "agents are served");
+        parts.spawn(executor::run(Arc::clone(&core), shutdown.clone()));
+        parts.spawn(job_server::serve(Arc::clone(&core), listener, jobs_tls, shutdown.clone()));
+        let (core, shutdown) = (Arc::clone(&core), shutdown.clone());
+        parts.spawn(async move {
+            download::run(core, wishes, shutdown).await;
+            Ok(())
+        });
+    }
+    if let Some(metrics) = &config.metrics {
+        let (listener, handle) = (bind(metrics.listen).await?, metric::install()?);
         tracing::info!(metrics = %listener.local_addr()?, "figures are served");
         let (core, shutdown) = (Arc::clone(&core), shutdown.clone());
-        tasks.spawn(async move {
+        parts.spawn(async move {
             metric::serve(core, handle, listener, shutdown).await;
             Ok(())
         });
     }
-    tasks.spawn(async move {
-        download::run(for_downloads, wishes, download_shutdown).await;
-        Ok(())
-    });
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    // These last until the parts have come to their end.
+    let mut bonds = JoinSet::new();
+    bonds.spawn(replica::run(Arc::clone(&core), end.clone()));
+    bonds.spawn(signal::relay(Arc::clone(&core), end.clone()));
+    tracing::info!(%replica, cluster = %core.store.installation().cluster, "the core serves");
+
+    let (mut terminate, mut interrupt) =
+        (unix::signal(SignalKind::terminate())?, unix::signal(SignalKind::interrupt())?);
     let ended = tokio::select! {
         _ = terminate.recv() => None,
         _ = interrupt.recv() => None,
-        ended = tasks.join_next() => ended,
+        ended = parts.join_next() => ended,
     };
     core.draining.cancel();
     if ended.is_none() {
@@ -133,11 +190,16 @@ pub async fn run(options: ServeOptions) -> anyhow::Result<()> {
     }
     shutdown.cancel();
     let first = ended.map_or(Ok(()), |joined| joined.context("a part of the core panicked").and_then(|result| result));
-    while let Some(joined) = tasks.join_next().await {
+    while let Some(joined) = parts.join_next().await {
         if let Err(error) = joined.context("a part of the core panicked").and_then(|result| result) {
             tracing::error!(error = format!("{error:#}"), "a part of the core failed at its end");
         }
     }
+    if let Err(error) = replica::leave(&core).await {
+        tracing::warn!(error = %anyhow::Error::new(error), "the core could not say that it stops; others will notice");
+    }
+    end.cancel();
+    bonds.join_all().await;
     core.store.close().await;
     tracing::info!("the core has stopped");
     first

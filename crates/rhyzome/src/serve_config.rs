@@ -1,5 +1,6 @@
 //! The configuration of `rhyzome serve`: `rhyzome.json`.
 
+mod database;
 mod http;
 mod metrics;
 
@@ -11,6 +12,7 @@ use jobs::CoreUrl;
 use serde::Deserialize;
 use types::{Port, Subnet};
 
+pub use database::DatabaseConfig;
 pub use http::{Allowance, HttpConfig, Rate};
 pub use metrics::MetricsConfig;
 
@@ -23,8 +25,11 @@ pub const FILE_NAME: &str = "rhyzome.json";
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ServeConfig {
-    /// Where the database, its key and the images lie.
+    /// Where the database's key, the images and, where nothing else is said, the database lie.
     pub data_dir: PathBuf,
+    /// Which database.
+    #[serde(default)]
+    pub database: DatabaseConfig,
     /// The HTTP API.
     pub http: HttpConfig,
     /// Figures for Prometheus; none are kept when left out.
@@ -88,11 +93,6 @@ fn image_limit() -> u64 {
 }
 
 impl ServeConfig {
-    /// The database's file.
-    pub fn database(&self) -> PathBuf {
-        self.data_dir.join("rhyzome.sqlite")
-    }
-
     /// The key that seals the database's secrets; never in a backup of the database.
     pub fn secret_key(&self) -> PathBuf {
         self.data_dir.join("secret.key")

@@ -1,7 +1,7 @@
 //! Targets, the agents that work them, and their invitations.
 
 use sqlx::FromRow;
-use types::{AgentId, InvitationId, Sha256Digest, TargetId, TenantName};
+use types::{AgentId, InvitationId, ReplicaId, Sha256Digest, TargetId, TenantName};
 
 use crate::column::{json, narrow, parse, parse_optional};
 use crate::statement::sql;
@@ -134,6 +134,16 @@ impl<Mode> Session<'_, Mode> {
             self.fetch_optional_scalar(sql("SELECT target FROM agent WHERE id = $1").bind(agent.to_string())).await?;
         parse_optional("agent.target", target)
     }
+
+    /// Fails with [`StoreError::Fenced`] when a newer session of the same agent has begun.
+    pub async fn guard_agent(&mut self, agent: AgentId, session: i64) -> Result<()> {
+        let newest: Option<i64> =
+            self.fetch_optional_scalar(sql("SELECT session FROM agent WHERE id = $1").bind(agent.to_string())).await?;
+        match newest == Some(session) {
+            true => Ok(()),
+            false => Err(StoreError::Fenced),
+        }
+    }
 }
 
 impl Session<'_, Write> {
@@ -227,22 +237,24 @@ impl Session<'_, Write> {
         Ok(Some(EnrolledAgent { agent, target }))
     }
 
-    /// Records that an agent connected; the number of its session fences the ones before.
+    /// Records that an agent connected to a replica; the number of its session fences the ones before.
     pub async fn connect_agent(
         &mut self,
         agent: AgentId,
+        replica: ReplicaId,
         software: &str,
         features: &[String],
         capacity: &serde_json::Value,
     ) -> Result<i64> {
         let features = serde_json::to_string(features).map_err(|error| StoreError::Unusable(error.to_string()))?;
         let session: Option<i64> = self.fetch_optional_scalar(sql(
-            "UPDATE agent SET session = session + 1, connected = 1, software = $1, features = $2, last_seen_at = $3 \
-             WHERE id = $4 RETURNING session",
+            "UPDATE agent SET session = session + 1, connected = 1, software = $1, features = $2, last_seen_at = $3, \
+             replica = $4 WHERE id = $5 RETURNING session",
         )
         .bind(software)
         .bind(features)
         .bind(self.now())
+        .bind(replica.to_string())
         .bind(agent.to_string()))
         .await?;
         self.execute(
@@ -254,31 +266,15 @@ impl Session<'_, Write> {
         session.ok_or_else(|| StoreError::not_found(agent))
     }
 
-    /// Fails with [`StoreError::Fenced`] when a newer session of the same agent has begun.
-    pub async fn guard_agent(&mut self, agent: AgentId, session: i64) -> Result<()> {
-        let newest: Option<i64> =
-            self.fetch_optional_scalar(sql("SELECT session FROM agent WHERE id = $1").bind(agent.to_string())).await?;
-        match newest == Some(session) {
-            true => Ok(()),
-            false => Err(StoreError::Fenced),
-        }
-    }
-
     /// Records that an agent's session ended, unless a newer one has begun.
     pub async fn disconnect_agent(&mut self, agent: AgentId, session: i64) -> Result<()> {
         self.execute(
-            sql("UPDATE agent SET connected = 0, last_seen_at = $1 WHERE id = $2 AND session = $3")
+            sql("UPDATE agent SET connected = 0, replica = NULL, last_seen_at = $1 WHERE id = $2 AND session = $3")
                 .bind(self.now())
                 .bind(agent.to_string())
                 .bind(session),
         )
         .await?;
-        Ok(())
-    }
-
-    /// Records at start that nobody is connected yet.
-    pub async fn disconnect_all(&mut self) -> Result<()> {
-        self.execute(sql("UPDATE agent SET connected = 0")).await?;
         Ok(())
     }
 }

@@ -348,17 +348,21 @@ impl Session<'_, Write> {
         Ok(())
     }
 
-    /// Reserves a MAC address for an instance.
+    /// Reserves a MAC address for an instance; one that is taken is refused, and another can be tried.
     pub async fn take_mac(&mut self, caller: &Caller, instance: InstanceId, mac: MacAddr) -> Result<()> {
         let tenant = self.tenant_of(caller, instance.into()).await?;
-        self.execute(
-            sql("INSERT INTO mac (mac, tenant, instance) VALUES ($1, $2, $3)")
-                .bind(mac.to_string())
-                .bind(tenant.as_str())
-                .bind(instance.to_string()),
-        )
-        .await?;
-        Ok(())
+        let taken = self
+            .execute(
+                sql("INSERT INTO mac (mac, tenant, instance) VALUES ($1, $2, $3) ON CONFLICT (mac) DO NOTHING")
+                    .bind(mac.to_string())
+                    .bind(tenant.as_str())
+                    .bind(instance.to_string()),
+            )
+            .await?;
+        match taken {
+            0 => Err(StoreError::Refused { constraint: Constraint::Unique }),
+            _ => Ok(()),
+        }
     }
 
     /// Places an instance on a hypervisor, once.

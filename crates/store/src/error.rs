@@ -39,6 +39,13 @@ pub enum StoreError {
     /// Another executor or a delete has taken the operation over, or a newer session the agent.
     #[error("another has taken this over")]
     Fenced,
+    /// Another transaction changed the same at the same time, again and again.
+    #[error("too many change the same at the same time: try again")]
+    Contended {
+        /// What the database said last.
+        #[source]
+        source: sqlx::Error,
+    },
     /// The database is of another release or installation, or a secret cannot be opened.
     #[error("{0}")]
     Unusable(String),
@@ -65,22 +72,33 @@ impl StoreError {
     }
 }
 
+/// The constraints that people run into: by name in PostgreSQL, by columns in SQLite, which names none.
+const CONSTRAINTS: [(Constraint, &str, &str); 3] = [
+    (Constraint::Name, "resource_tenant_kind_name_key", "resource.tenant, resource.kind, resource.name"),
+    (Constraint::Operation, "operation_one_at_a_time", "operation.resource"),
+    (Constraint::Address, "address_pkey", "address.network, address.address"),
+];
+
+/// PostgreSQL's codes for a transaction that could not run as if alone, and for one that ended a deadlock.
+const CONTENTION: [&str; 2] = ["40001", "40P01"];
+
 impl From<sqlx::Error> for StoreError {
     fn from(source: sqlx::Error) -> Self {
         let Some(database) = source.as_database_error() else { return Self::Database { source } };
+        if database.code().is_some_and(|code| CONTENTION.contains(&code.as_ref())) {
+            return Self::Contended { source };
+        }
         if database.is_foreign_key_violation() {
             return Self::Refused { constraint: Constraint::Reference };
         }
         if !database.is_unique_violation() {
             return Self::Database { source };
         }
-        let message = database.message();
-        let constraint = match message {
-            _ if message.contains("resource.tenant, resource.kind, resource.name") => Constraint::Name,
-            _ if message.contains("operation.resource") => Constraint::Operation,
-            _ if message.contains("address.network, address.address") => Constraint::Address,
-            _ => Constraint::Unique,
-        };
-        Self::Refused { constraint }
+        let (name, message) = (database.constraint(), database.message());
+        let known = CONSTRAINTS.iter().find(|(_, constraint, columns)| match name {
+            Some(name) => name == *constraint,
+            None => message.ends_with(columns),
+        });
+        Self::Refused { constraint: known.map_or(Constraint::Unique, |(constraint, ..)| *constraint) }
     }
 }

@@ -96,19 +96,29 @@ impl<Mode> Session<'_, Mode> {
 }
 
 impl Session<'_, Write> {
-    /// Records an event about a resource as it is in this transaction.
+    /// Records an event about a resource as it is at this point of the transaction.
     pub async fn add_event(&mut self, caller: &Caller, event: &NewEvent<'_>) -> Result<()> {
-        self.execute(
+        let row: Option<(String, String, String, String)> = self
+            .fetch_optional(
+                sql("SELECT tenant, kind, name, state FROM resource WHERE id = $1 AND tenant LIKE $2")
+                    .bind(event.resource.to_string())
+                    .bind(caller.pattern()),
+            )
+            .await?;
+        let Some((tenant, kind, name, state)) = row else { return Ok(()) };
+        self.events.push(
             sql("INSERT INTO event (tenant, at, kind, resource, name, change, state, operation, message) \
-                SELECT tenant, $1, kind, id, name, $2, state, $3, $4 FROM resource WHERE id = $5 AND tenant LIKE $6")
+                VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)")
+            .bind(tenant)
             .bind(self.now())
-            .bind(event.change)
-            .bind(event.operation.map(|id| id.to_string()))
-            .bind(event.message)
+            .bind(kind)
             .bind(event.resource.to_string())
-            .bind(caller.pattern()),
-        )
-        .await?;
+            .bind(name)
+            .bind(event.change)
+            .bind(state)
+            .bind(event.operation.map(|id| id.to_string()))
+            .bind(event.message),
+        );
         Ok(())
     }
 }

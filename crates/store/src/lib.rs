@@ -1,8 +1,8 @@
 //! The database: what people asked for, what was allotted, and what became of it.
 //!
 //! A [`Store`] opens [`Session`]s, each one transaction; every call takes the [`Caller`] and sees that caller's tenant
-//! alone. SQLite lies behind it (one writer with BEGIN IMMEDIATE and synchronous=FULL, readers beside it); the queries
-//! are written so that PostgreSQL takes them too. This crate knows no HTTP, no job protocol and no kind's spec: specs,
+//! alone. SQLite (one writer with BEGIN IMMEDIATE and synchronous=FULL, readers beside it) or PostgreSQL (SERIALIZABLE, run
+//! again on contention) lies behind it; one text of a query serves both. This crate knows no HTTP, no job protocol and no kind's spec: specs,
 //! statuses and desired states pass through as JSON.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -10,8 +10,11 @@ mod agent;
 mod allocation;
 mod caller;
 mod column;
+mod contention;
+mod database;
 mod error;
 mod event;
+mod hint;
 mod installation;
 mod invariant;
 mod inventory;
@@ -19,6 +22,9 @@ mod job;
 mod migration;
 mod operation;
 mod pause;
+
+mod pool;
+mod replica;
 mod resource;
 mod secret;
 mod session;
@@ -29,8 +35,12 @@ mod transaction;
 pub use agent::{AgentRow, EnrolledAgent, NewInvitation, TargetRow};
 pub use allocation::{AdmissionRow, LeaseRow};
 pub use caller::Caller;
+#[doc(hidden)]
+pub use contention::{Runs, Urgency};
+pub use database::{Database, Postgres};
 pub use error::{Constraint, StoreError};
 pub use event::{EventRow, NewEvent};
+pub use hint::Hearing;
 pub use installation::Installation;
 pub use invariant::{TABLES, Violation};
 pub use inventory::HeldRow;

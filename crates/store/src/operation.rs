@@ -1,7 +1,7 @@
 //! Operations and their steps, claimed by one executor at a time.
 
 use sqlx::FromRow;
-use types::{OperationId, ResourceId, TenantName};
+use types::{OperationId, ReplicaId, ResourceId, TenantName};
 
 use crate::column::{json, narrow, parse};
 use crate::statement::sql;
@@ -214,7 +214,7 @@ impl Session<'_, Write> {
     /// is fenced off.
     pub async fn preempt_operation(&mut self, caller: &Caller, resource: ResourceId, reason: &str) -> Result<()> {
         self.execute(
-            sql("UPDATE operation SET state = 'cancelled', attempt = attempt + 1, reason = $4, \
+            sql("UPDATE operation SET state = 'cancelled', owner = NULL, attempt = attempt + 1, reason = $4, \
                 updated_at = $1, finished_at = $1 \
                 WHERE resource = $2 AND state IN ('pending', 'running') AND tenant LIKE $3")
             .bind(self.now())
@@ -253,21 +253,20 @@ impl Session<'_, Write> {
         Ok(())
     }
 
-    /// Claims the oldest operation that nobody works, for `lease_ms` by the database's clock; none while the
-    /// installation is paused. One whose row cannot be read fails, so that the others behind it go on.
-    pub async fn claim_operation(&mut self, _caller: &Caller, owner: &str, lease_ms: i64) -> Result<Option<Claim>> {
+    /// Claims the oldest operation that nobody works, for as long as the replica lives; none while the installation is
+    /// paused. One whose row cannot be read fails, so that the others behind it go on.
+    pub async fn claim_operation(&mut self, _caller: &Caller, replica: ReplicaId) -> Result<Option<Claim>> {
         loop {
-            let row: Option<(String, i64)> = self.fetch_optional(sql(
-                "UPDATE operation SET owner = $1, lease_until = $2, attempt = attempt + 1, state = 'running', updated_at = $3 \
-                 WHERE id = (SELECT id FROM operation WHERE state IN ('pending', 'running') \
-                 AND (lease_until IS NULL OR lease_until < $3) \
-                 AND NOT EXISTS (SELECT 1 FROM installation WHERE name = 'paused') ORDER BY id LIMIT 1) \
-                 RETURNING id, attempt",
-            )
-            .bind(owner)
-            .bind(self.now() + lease_ms)
-            .bind(self.now()))
-            .await?;
+            let row: Option<(String, i64)> = self
+                .fetch_optional(
+                    sql("UPDATE operation SET owner = $1, attempt = attempt + 1, state = 'running', updated_at = $2 \
+                        WHERE id = (SELECT id FROM operation WHERE state IN ('pending', 'running') AND owner IS NULL \
+                        AND NOT EXISTS (SELECT 1 FROM installation WHERE name = 'paused') ORDER BY id LIMIT 1) \
+                        RETURNING id, attempt")
+                    .bind(replica.to_string())
+                    .bind(self.now()),
+                )
+                .await?;
             let Some((id, attempt)) = row else { return Ok(None) };
             match parse("operation.id", &id) {
                 Ok(operation) => return Ok(Some(Claim { operation, attempt })),
@@ -281,22 +280,10 @@ impl Session<'_, Write> {
         }
     }
 
-    /// Prolongs the leases of all operations that `owner` works.
-    pub async fn renew_leases(&mut self, _caller: &Caller, owner: &str, lease_ms: i64) -> Result<()> {
+    /// Gives all operations of a replica up, so that another executor goes on at once.
+    pub async fn give_up_operations(&mut self, _caller: &Caller, replica: ReplicaId) -> Result<()> {
         self.execute(
-            sql("UPDATE operation SET lease_until = $1 WHERE owner = $2 AND state = 'running'")
-                .bind(self.now() + lease_ms)
-                .bind(owner),
-        )
-        .await?;
-        Ok(())
-    }
-
-    /// Gives up all leases of `owner`, so that another executor, or the next start of this one, goes on at once.
-    pub async fn give_up_leases(&mut self, _caller: &Caller, owner: &str) -> Result<()> {
-        self.execute(
-            sql("UPDATE operation SET lease_until = NULL, owner = NULL WHERE owner = $1 AND state = 'running'")
-                .bind(owner),
+            sql("UPDATE operation SET owner = NULL WHERE owner = $1 AND state = 'running'").bind(replica.to_string()),
         )
         .await?;
         Ok(())

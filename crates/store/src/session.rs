@@ -1,24 +1,19 @@
-//! The pools and their transactions.
+//! The store and its sessions, each one transaction.
 
-use std::path::Path;
-use std::time::Duration;
-
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
+use crate::contention::Trouble;
+use crate::pool::Pool;
 use crate::statement::Statement;
 use crate::transaction::{Row, Scalar, Transaction};
-use crate::{Installation, Result, SecretKey, migration};
+use crate::{Database, Installation, Result, SecretKey, StoreError, migration};
 
-/// How long a transaction waits for its turn.
-const BUSY: Duration = Duration::from_secs(30);
-/// Connections that only read.
-const READERS: u32 = 4;
+/// What transactions with events take turns for: "even" in ASCII.
+const EVENTS: i64 = 0x6576_656e;
 
 /// The database of one installation.
 pub struct Store {
-    writer: SqlitePool,
-    reader: SqlitePool,
+    pub(crate) pool: Pool,
     /// Whose turn it is among those who write in the background.
     background: Semaphore,
     pub(crate) key: SecretKey,
@@ -37,33 +32,20 @@ pub struct Session<'store, Mode = Read> {
     pub(crate) store: &'store Store,
     now: i64,
     turn: Option<SemaphorePermit<'store>>,
+    pub(crate) events: Vec<Statement>,
+    pub(crate) trouble: Option<Trouble>,
     mode: std::marker::PhantomData<Mode>,
 }
 
 impl Store {
-    /// Opens the database at `path`, makes it where there is none, and brings its schema up to this release's. Secrets
-    /// are sealed with `key`.
-    pub async fn open(path: &Path, key: SecretKey) -> Result<Self> {
-        let options = SqliteConnectOptions::new()
-            .filename(path)
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .foreign_keys(true)
-            .busy_timeout(BUSY);
-        let writer =
-            SqlitePoolOptions::new().max_connections(1).acquire_timeout(BUSY).connect_with(options.clone()).await?;
-        migration::run(&writer).await?;
-        let reader = SqlitePoolOptions::new()
-            .max_connections(READERS)
-            .acquire_timeout(BUSY)
-            .connect_with(options.read_only(true).create_if_missing(false))
-            .await?;
-        let installation = {
-            let transaction = Transaction::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await?);
-            Installation::load_or_make(transaction, &key).await?
-        };
-        Ok(Self { writer, reader, background: Semaphore::new(1), key, installation })
+    /// Opens the database, makes it where there is none, and brings its schema up to this release's. Secrets are sealed
+    /// with `key`.
+    pub async fn open(database: &Database, key: SecretKey) -> Result<Self> {
+        let pool = Pool::connect(database).await?;
+        migration::run(pool.begin_alone().await?).await?;
+        let installation = Installation::load_or_make(pool.begin_alone().await?, &key).await?;
+        let background = Semaphore::new(pool.background_writers());
+        Ok(Self { pool, background, key, installation })
     }
 
     /// Which installation this is.
@@ -73,25 +55,30 @@ impl Store {
 
     /// A transaction that reads one state of the database.
     pub async fn read(&self) -> Result<Session<'_, Read>> {
-        Session::start(self, Transaction::Sqlite(self.reader.begin().await?), None).await
+        Session::start(self, self.pool.begin_read().await?, None).await
     }
 
-    /// A transaction that may write; it has the database's only pen until it ends.
+    /// A transaction that may write, as if no other ran at the same time. SQLite lets one of them in after the other;
+    /// PostgreSQL fails those that got in each other's way, so that [`transact`](crate::transact) suits most callers better.
     pub async fn write(&self) -> Result<Session<'_, Write>> {
-        Session::start(self, Transaction::Sqlite(self.writer.begin_with("BEGIN IMMEDIATE").await?), None).await
+        Session::start(self, self.pool.begin_write().await?, None).await
     }
 
-    /// The same for whoever nobody waits for. Only one at a time asks for the pen, so that a person's request stands
-    /// behind one of them at most, however many there are.
-    pub async fn write_in_background(&self) -> Result<Session<'_, Write>> {
+    /// The same for whoever nobody waits for. Only few at a time ask the database, so that a person's request stands
+    /// behind few of them, however many there are.
+    pub(crate) async fn write_in_background(&self) -> Result<Session<'_, Write>> {
         let turn = self.background.acquire().await.expect("invariant: the semaphore is never closed");
-        Session::start(self, Transaction::Sqlite(self.writer.begin_with("BEGIN IMMEDIATE").await?), Some(turn)).await
+        Session::start(self, self.pool.begin_write().await?, Some(turn)).await
     }
 
-    /// Closes the pools after what runs has ended.
+    /// Whether several cores may work on this database.
+    pub fn is_shared(&self) -> bool {
+        matches!(self.pool, Pool::Postgres(_))
+    }
+
+    /// Closes the connections after what runs has ended.
     pub async fn close(&self) {
-        self.reader.close().await;
-        self.writer.close().await;
+        self.pool.close().await;
     }
 }
 
@@ -102,7 +89,7 @@ impl<'store, Mode> Session<'store, Mode> {
         turn: Option<SemaphorePermit<'store>>,
     ) -> Result<Self> {
         let now = transaction.now().await?;
-        Ok(Self { transaction, store, now, turn, mode: std::marker::PhantomData })
+        Ok(Self { transaction, store, now, turn, events: Vec::new(), trouble: None, mode: std::marker::PhantomData })
     }
 
     /// The database's clock when the transaction began, in milliseconds since 1970.
@@ -122,12 +109,14 @@ impl<'store, Mode> Session<'store, Mode> {
 
     /// Every row that a statement gives.
     pub(crate) async fn fetch_all<T: Row>(&mut self, statement: Statement) -> Result<Vec<T>> {
-        self.transaction.fetch_all(statement).await
+        let rows = self.transaction.fetch_all(statement).await;
+        self.note(rows)
     }
 
     /// The row that a statement gives, if there is one.
     pub(crate) async fn fetch_optional<T: Row>(&mut self, statement: Statement) -> Result<Option<T>> {
-        self.transaction.fetch_optional(statement).await
+        let row = self.transaction.fetch_optional(statement).await;
+        self.note(row)
     }
 
     /// The only column of every row.
@@ -142,18 +131,37 @@ impl<'store, Mode> Session<'store, Mode> {
 
     /// The only column of the only row.
     pub(crate) async fn fetch_scalar<T: Scalar>(&mut self, statement: Statement) -> Result<T> {
-        self.transaction.fetch_scalar(statement).await
+        let value = self.transaction.fetch_scalar(statement).await;
+        self.note(value)
     }
 
     /// How many rows a statement changed.
     pub(crate) async fn execute(&mut self, statement: Statement) -> Result<u64> {
-        self.transaction.execute(statement).await
+        let rows = self.transaction.execute(statement).await;
+        self.note(rows)
+    }
+
+    /// Notes what another transaction may be to blame for.
+    fn note<T>(&mut self, result: Result<T>) -> Result<T> {
+        match &result {
+            Err(StoreError::Contended { .. }) => self.trouble = Some(Trouble::Contention),
+            Err(StoreError::Refused { .. }) if self.store.is_shared() => self.trouble = Some(Trouble::Constraint),
+            _ => {}
+        }
+        result
     }
 }
 
 impl Session<'_, Write> {
-    /// Keeps what was written.
-    pub async fn commit(self) -> Result<()> {
+    /// Keeps what was written. Events are written last, one transaction after the other: whoever has read up to a
+    /// sequence number has missed none before it.
+    pub async fn commit(mut self) -> Result<()> {
+        if !self.events.is_empty() {
+            self.transaction.lock(EVENTS).await?;
+        }
+        for event in self.events {
+            self.transaction.execute(event).await?;
+        }
         let committed = self.transaction.commit().await;
         drop(self.turn);
         committed

@@ -3,7 +3,9 @@
 use sqlx::encode::Encode;
 use sqlx::postgres::PgRow;
 use sqlx::sqlite::SqliteRow;
-use sqlx::{Arguments, Database, Decode, FromRow, Postgres, Sqlite, Type};
+use sqlx::{
+    Arguments, AssertSqlSafe, Database, Decode, FromRow, Postgres, Sqlite, Type, query_as_with, query_with, raw_sql,
+};
 
 use crate::Result;
 use crate::statement::{Statement, Value, sql};
@@ -11,6 +13,7 @@ use crate::statement::{Statement, Value, sql};
 /// A transaction; dropped, it is undone.
 pub(crate) enum Transaction {
     Sqlite(sqlx::Transaction<'static, Sqlite>),
+    Postgres(sqlx::Transaction<'static, Postgres>),
 }
 
 /// What a row of any engine becomes: a struct that derives `FromRow`, or a tuple.
@@ -34,59 +37,81 @@ impl Transaction {
     pub(crate) async fn now(&mut self) -> Result<i64> {
         let clock = match self {
             Self::Sqlite(_) => "SELECT CAST(unixepoch('subsec') * 1000 AS INTEGER)",
+            Self::Postgres(_) => "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)",
         };
         self.fetch_scalar(sql(clock)).await
+    }
+
+    /// Waits until no other transaction holds the lock of that number, and holds it to the end. In SQLite a
+    /// transaction that writes is alone anyway.
+    pub(crate) async fn lock(&mut self, number: i64) -> Result<()> {
+        match self {
+            Self::Sqlite(_) => Ok(()),
+            Self::Postgres(_) => {
+                self.execute(sql("SELECT pg_advisory_xact_lock($1)").bind(number)).await?;
+                Ok(())
+            }
+        }
     }
 
     /// Every row.
     pub(crate) async fn fetch_all<T: Row>(&mut self, statement: Statement) -> Result<Vec<T>> {
         let Statement { text, values } = statement;
-        match self {
-            Self::Sqlite(sqlite) => {
-                Ok(sqlx::query_as_with(text, arguments::<Sqlite>(values)?).fetch_all(&mut **sqlite).await?)
+        Ok(match self {
+            Self::Sqlite(sqlite) => query_as_with(text, arguments::<Sqlite>(values)?).fetch_all(&mut **sqlite).await?,
+            Self::Postgres(postgres) => {
+                query_as_with(text, arguments::<Postgres>(values)?).fetch_all(&mut **postgres).await?
             }
-        }
+        })
     }
 
     /// The row, if there is one.
     pub(crate) async fn fetch_optional<T: Row>(&mut self, statement: Statement) -> Result<Option<T>> {
         let Statement { text, values } = statement;
-        match self {
+        Ok(match self {
             Self::Sqlite(sqlite) => {
-                Ok(sqlx::query_as_with(text, arguments::<Sqlite>(values)?).fetch_optional(&mut **sqlite).await?)
+                query_as_with(text, arguments::<Sqlite>(values)?).fetch_optional(&mut **sqlite).await?
             }
-        }
-    }
-
-    /// The row.
-    pub(crate) async fn fetch_one<T: Row>(&mut self, statement: Statement) -> Result<T> {
-        let Statement { text, values } = statement;
-        match self {
-            Self::Sqlite(sqlite) => {
-                Ok(sqlx::query_as_with(text, arguments::<Sqlite>(values)?).fetch_one(&mut **sqlite).await?)
+            Self::Postgres(postgres) => {
+                query_as_with(text, arguments::<Postgres>(values)?).fetch_optional(&mut **postgres).await?
             }
-        }
+        })
     }
 
     /// The only column of the only row.
     pub(crate) async fn fetch_scalar<T: Scalar>(&mut self, statement: Statement) -> Result<T> {
-        Ok(self.fetch_one::<(T,)>(statement).await?.0)
+        let row: Option<(T,)> = self.fetch_optional(statement).await?;
+        Ok(row.ok_or(sqlx::Error::RowNotFound)?.0)
     }
 
     /// How many rows changed.
     pub(crate) async fn execute(&mut self, statement: Statement) -> Result<u64> {
         let Statement { text, values } = statement;
-        match self {
+        Ok(match self {
             Self::Sqlite(sqlite) => {
-                Ok(sqlx::query_with(text, arguments::<Sqlite>(values)?).execute(&mut **sqlite).await?.rows_affected())
+                query_with(text, arguments::<Sqlite>(values)?).execute(&mut **sqlite).await?.rows_affected()
             }
+            Self::Postgres(postgres) => {
+                query_with(text, arguments::<Postgres>(values)?).execute(&mut **postgres).await?.rows_affected()
+            }
+        })
+    }
+
+    /// Runs statements of our own that have no values.
+    pub(crate) async fn run_script(&mut self, text: String) -> Result<()> {
+        let script = raw_sql(AssertSqlSafe(text));
+        match self {
+            Self::Sqlite(sqlite) => script.execute(&mut **sqlite).await.map(drop)?,
+            Self::Postgres(postgres) => script.execute(&mut **postgres).await.map(drop)?,
         }
+        Ok(())
     }
 
     /// Keeps what was written.
     pub(crate) async fn commit(self) -> Result<()> {
         match self {
             Self::Sqlite(sqlite) => Ok(sqlite.commit().await?),
+            Self::Postgres(postgres) => Ok(postgres.commit().await?),
         }
     }
 }

@@ -118,6 +118,7 @@ ids! {
     InvitationId "inv" "The id of an agent's invitation (not its secret).";
     SecretId "sec" "The id of a row in the table of secrets.";
     ClusterId "clu" "The id of an installation.";
+    ReplicaId "rep" "The id of one run of a core.";
 }
 
 /// The id of any resource, when its kind is known from the prefix alone.

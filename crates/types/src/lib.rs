@@ -24,8 +24,8 @@ mod wireguard;
 pub use address::{HostAddr, HostRange, Port, Subnet};
 pub use digest::Sha256Digest;
 pub use id::{
-    AgentId, ClusterId, IdError, ImageId, InstanceId, InvitationId, NetworkId, OperationId, PeerId, ResourceId,
-    SecretId, TargetId, TokenId,
+    AgentId, ClusterId, IdError, ImageId, InstanceId, InvitationId, NetworkId, OperationId, PeerId, ReplicaId,
+    ResourceId, SecretId, TargetId, TokenId,
 };
 pub use mac::MacAddr;
 pub use name::{DomainName, HostName, ResourceName, TenantName};

@@ -11,6 +11,7 @@ use jobs::agent::AgentConfig;
 use jobs::simulated::Simulated;
 use pki::{Alpn, Roots};
 use tempfile::TempDir;
+use testbed::Engine;
 use tokio::process::{Child, Command};
 use tokio_util::sync::CancellationToken;
 use types::{OperationId, SecretText};
@@ -21,6 +22,7 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 /// One running core.
 pub struct Installation {
     dir: TempDir,
+    _database: testbed::Ground,
     http: String,
     environment: Vec<(&'static str, OsString)>,
     core: Option<Child>,
@@ -52,6 +54,7 @@ impl Installation {
         let dir = tempfile::tempdir().unwrap();
         let path = |name: &str| dir.path().join(name).display().to_string();
         let (http, jobs) = (free_port(), free_port());
+        let database = testbed::Ground::new(Engine::of(env!("CARGO_CRATE_NAME"))).await;
         let mut config = serde_json::json!({
             "data_dir": path("data"),
             "http": {"listen": format!("127.0.0.1:{http}")},
@@ -59,11 +62,15 @@ impl Installation {
             "tls": {"ca": path("pki/ca.pem"), "cert": path("cert.pem"), "key": path("key.pem")},
             "authority_dir": path("pki"),
         });
+        if let Some(setting) = database.setting() {
+            config["database"] = setting;
+        }
         change(&mut config);
         std::fs::write(dir.path().join("rhyzome.json"), config.to_string()).unwrap();
         let installation = Self {
             http: format!("https://127.0.0.1:{http}"),
             dir,
+            _database: database,
             environment: Vec::new(),
             core: None,
             agents: Vec::new(),

@@ -7,15 +7,29 @@ ALTER TABLE target ADD COLUMN last_revision BIGINT NOT NULL DEFAULT 0;
 ALTER TABLE job ADD COLUMN idle_since BIGINT;
 
 -- Why an administrator wants an operation given up.
-ALTER TABLE operation ADD COLUMN cancel_reason TEXT;
+ALTER TABLE operation ADD COLUMN cancel_reason TEXT COLLATE "C";
 
 -- What targets said they hold when they connected last. What no job is about is an orphan.
 CREATE TABLE inventory (
-    target        TEXT NOT NULL REFERENCES target (id) ON DELETE CASCADE,
-    object        TEXT NOT NULL,
+    target        TEXT COLLATE "C" NOT NULL REFERENCES target (id) ON DELETE CASCADE,
+    object        TEXT COLLATE "C" NOT NULL,
     epoch         BIGINT NOT NULL,
     revision      BIGINT NOT NULL,
     first_seen_at BIGINT NOT NULL,
     seen_at       BIGINT NOT NULL,
     PRIMARY KEY (target, object)
 );
+
+-- The cores that run. One whose lease has run out is dead: its operations go on elsewhere, its agents are away.
+CREATE TABLE replica (
+    id          TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+    lease_until BIGINT NOT NULL,
+    started_at  BIGINT NOT NULL
+);
+
+-- Which core an agent's session is with, and an operation. The claims of the release before were leases of their own.
+ALTER TABLE agent ADD COLUMN replica TEXT COLLATE "C";
+CREATE INDEX agent_by_replica ON agent (replica);
+CREATE INDEX operation_by_owner ON operation (owner);
+UPDATE operation SET owner = NULL, lease_until = NULL;
+UPDATE agent SET connected = 0;

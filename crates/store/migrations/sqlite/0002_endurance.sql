@@ -19,3 +19,17 @@ CREATE TABLE inventory (
     seen_at       BIGINT NOT NULL,
     PRIMARY KEY (target, object)
 );
+
+-- The cores that run. One whose lease has run out is dead: its operations go on elsewhere, its agents are away.
+CREATE TABLE replica (
+    id          TEXT NOT NULL PRIMARY KEY,
+    lease_until BIGINT NOT NULL,
+    started_at  BIGINT NOT NULL
+);
+
+-- Which core an agent's session is with, and an operation. The claims of the release before were leases of their own.
+ALTER TABLE agent ADD COLUMN replica TEXT;
+CREATE INDEX agent_by_replica ON agent (replica);
+CREATE INDEX operation_by_owner ON operation (owner);
+UPDATE operation SET owner = NULL, lease_until = NULL;
+UPDATE agent SET connected = 0;

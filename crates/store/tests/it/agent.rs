@@ -1,7 +1,7 @@
 use store::{Caller, NewInvitation, StoreError};
 use types::{InvitationId, Sha256Digest};
 
-use crate::ground::{Ground, router};
+use crate::ground::{Ground, replica, router};
 
 fn digest(byte: u8) -> Sha256Digest {
     Sha256Digest::from_bytes([byte; 32])
@@ -35,12 +35,31 @@ async fn a_newer_session_fences_the_older() {
         NewInvitation { id: InvitationId::from_bits(1), target, sha256: digest(1), expires_at: session.now() + 1000 };
     session.add_invitation(&Caller::core(), &new).await.unwrap();
     let agent = session.redeem_invitation(new.id, digest(1), digest(7)).await.unwrap().unwrap().agent;
-    let older = session.connect_agent(agent, "test", &[], &serde_json::json!({})).await.unwrap();
-    let newer = session.connect_agent(agent, "test", &[], &serde_json::json!({})).await.unwrap();
+    let replica = replica(&mut session).await;
+    let older = session.connect_agent(agent, replica, "test", &[], &serde_json::json!({})).await.unwrap();
+    let newer = session.connect_agent(agent, replica, "test", &[], &serde_json::json!({})).await.unwrap();
     assert!(matches!(session.guard_agent(agent, older).await, Err(StoreError::Fenced)));
     session.guard_agent(agent, newer).await.unwrap();
     session.disconnect_agent(agent, older).await.unwrap();
     assert!(session.is_connected(target).await.unwrap(), "the older session's end is no news");
     session.disconnect_agent(agent, newer).await.unwrap();
     assert!(!session.is_connected(target).await.unwrap());
+}
+
+#[tokio::test]
+async fn the_agents_of_a_dead_replica_are_away() {
+    let Ground { store, .. } = &Ground::new().await;
+    let mut session = store.write().await.unwrap();
+    let target = router(&mut session).await;
+    let new =
+        NewInvitation { id: InvitationId::from_bits(1), target, sha256: digest(1), expires_at: session.now() + 1000 };
+    session.add_invitation(&Caller::core(), &new).await.unwrap();
+    let agent = session.redeem_invitation(new.id, digest(1), digest(7)).await.unwrap().unwrap().agent;
+    let (dead, alive) = (replica(&mut session).await, replica(&mut session).await);
+    let lost = session.connect_agent(agent, dead, "test", &[], &serde_json::json!({})).await.unwrap();
+    assert!(session.bury_replica(&Caller::core(), alive).await.unwrap().is_empty(), "it is not that one's");
+    assert!(session.is_connected(target).await.unwrap());
+    assert_eq!(session.bury_replica(&Caller::core(), dead).await.unwrap(), [target]);
+    assert!(!session.is_connected(target).await.unwrap());
+    assert!(matches!(session.guard_agent(agent, lost).await, Err(StoreError::Fenced)), "even if it lives");
 }

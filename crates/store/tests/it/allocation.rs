@@ -65,9 +65,11 @@ async fn addresses_are_given_once_and_rest() {
     assert_eq!(taken, ["10.64.0.101", "10.64.0.102", "10.64.0.2"]);
     let late = instance(&mut session, 4).await;
     assert!(matches!(session.take_address(&me, home, late, None, &ranges).await, Err(StoreError::Exhausted { .. })));
+    session.commit().await.unwrap();
     let wanted = Some("10.64.0.102".parse().unwrap());
-    let refused = session.take_address(&me, home, late, wanted, &ranges).await.unwrap_err();
+    let refused = store.write().await.unwrap().take_address(&me, home, late, wanted, &ranges).await.unwrap_err();
     assert!(matches!(refused, StoreError::Refused { constraint: Constraint::Address }), "{refused:?}");
+    let mut session = store.write().await.unwrap();
 
     let until = session.now() + 3_600_000;
     session.release_instance(&me, types::InstanceId::from_bits(2), until).await.unwrap();

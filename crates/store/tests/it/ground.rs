@@ -1,27 +1,26 @@
 //! A database of its own for one test, and what most tests need in it.
 
 use serde_json::json;
-use store::{Caller, NewResource, SecretKey, Session, Store, Write};
-use tempfile::TempDir;
-use types::{InstanceId, NetworkId, ResourceId, Scopes, TargetId, TenantName, TokenId};
+use store::{Caller, NewResource, Session, Store, Write};
+use testbed::Engine;
+use types::{InstanceId, NetworkId, ReplicaId, ResourceId, Scopes, TargetId, TenantName, TokenId};
 
-/// A database in a folder that goes with it.
+/// A database and the store on it.
 pub struct Ground {
-    pub dir: TempDir,
     pub store: Store,
+    pub place: testbed::Ground,
 }
 
 impl Ground {
     pub async fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let store = open(&dir, 1).await.unwrap();
-        Self { dir, store }
+        let place = place().await;
+        Self { store: place.open(1).await.unwrap(), place }
     }
 }
 
-/// Opens the database with the key whose bytes are all `key`.
-pub async fn open(dir: &TempDir, key: u8) -> store::Result<Store> {
-    Store::open(&dir.path().join("db.sqlite"), SecretKey::new([key; 32])).await
+/// An empty database.
+pub async fn place() -> testbed::Ground {
+    testbed::Ground::new(Engine::of(env!("CARGO_CRATE_NAME"))).await
 }
 
 pub fn tenant(name: &str) -> TenantName {
@@ -70,4 +69,8 @@ pub async fn instance(session: &mut Session<'_, Write>, number: u64) -> Instance
 
 pub async fn router(session: &mut Session<'_, Write>) -> TargetId {
     session.ensure_target(&Caller::core(), &tenant("garden"), "router", "router").await.unwrap()
+}
+
+pub async fn replica(session: &mut Session<'_, Write>) -> ReplicaId {
+    session.add_replica(&Caller::core(), 60_000).await.unwrap()
 }

@@ -2,7 +2,7 @@ use serde_json::json;
 use store::{Caller, Constraint, NewOperation, StoreError};
 use types::{NetworkId, OperationId};
 
-use crate::ground::{Ground, network, person};
+use crate::ground::{Ground, network, person, replica};
 
 fn new(number: u64, resource: NetworkId) -> NewOperation<'static> {
     NewOperation {
@@ -22,11 +22,15 @@ async fn one_operation_at_a_time_and_a_delete_comes_first() {
     let me = person("garden");
     let home = network(&mut session, 1).await;
     session.add_operation(&me, &new(1, home)).await.unwrap();
-    let second = session.add_operation(&me, &new(2, home)).await.unwrap_err();
+    session.commit().await.unwrap();
+    let second = store.write().await.unwrap().add_operation(&me, &new(2, home)).await.unwrap_err();
     assert!(matches!(second, StoreError::Refused { constraint: Constraint::Operation }), "{second:?}");
 
-    let claim = session.claim_operation(&Caller::core(), "one", 60_000).await.unwrap().unwrap();
-    assert!(session.claim_operation(&Caller::core(), "two", 60_000).await.unwrap().is_none(), "it is claimed");
+    let mut session = store.write().await.unwrap();
+    let core = Caller::core();
+    let (one, two) = (replica(&mut session).await, replica(&mut session).await);
+    let claim = session.claim_operation(&core, one).await.unwrap().unwrap();
+    assert!(session.claim_operation(&core, two).await.unwrap().is_none(), "it is claimed");
     session.guard(claim).await.unwrap();
     session.set_step(claim, 0, "running", None, Some(&json!([1]))).await.unwrap();
     session.preempt_operation(&me, home.into(), "another came").await.unwrap();
@@ -35,16 +39,35 @@ async fn one_operation_at_a_time_and_a_delete_comes_first() {
 }
 
 #[tokio::test]
-async fn a_lease_that_ran_out_is_taken_over() {
+async fn the_work_of_a_dead_replica_is_taken_over() {
     let Ground { store, .. } = &Ground::new().await;
     let mut session = store.write().await.unwrap();
+    let core = Caller::core();
     let home = network(&mut session, 1).await;
     session.add_operation(&person("garden"), &new(1, home)).await.unwrap();
-    let lost = session.claim_operation(&Caller::core(), "one", -1).await.unwrap().unwrap();
-    let taken = session.claim_operation(&Caller::core(), "two", 60_000).await.unwrap().unwrap();
+    let (dead, alive) = (session.add_replica(&core, -1).await.unwrap(), replica(&mut session).await);
+    let lost = session.claim_operation(&core, dead).await.unwrap().unwrap();
+    assert!(session.claim_operation(&core, alive).await.unwrap().is_none(), "not before it is known to be dead");
+    assert_eq!(session.dead_replicas(&core).await.unwrap(), [dead]);
+    session.bury_replica(&core, dead).await.unwrap();
+    let taken = session.claim_operation(&core, alive).await.unwrap().unwrap();
     assert_eq!(taken.attempt, lost.attempt + 1);
     assert!(matches!(session.guard(lost).await, Err(StoreError::Fenced)));
     session.guard(taken).await.unwrap();
-    session.give_up_leases(&Caller::core(), "two").await.unwrap();
-    assert!(session.claim_operation(&Caller::core(), "three", 60_000).await.unwrap().is_some());
+    session.give_up_operations(&core, alive).await.unwrap();
+    assert!(session.claim_operation(&core, alive).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn a_replica_that_was_taken_for_dead_lives_on() {
+    let Ground { store, .. } = &Ground::new().await;
+    let mut session = store.write().await.unwrap();
+    let core = Caller::core();
+    let paused = session.add_replica(&core, -1).await.unwrap();
+    session.renew_replica(&core, paused, 60_000).await.unwrap();
+    assert!(session.dead_replicas(&core).await.unwrap().is_empty());
+    session.bury_replica(&core, paused).await.unwrap();
+    session.renew_replica(&core, paused, 60_000).await.unwrap();
+    let other = replica(&mut session).await;
+    assert_eq!(session.other_replicas(&core, other).await.unwrap(), [paused]);
 }

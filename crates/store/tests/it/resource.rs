@@ -18,6 +18,8 @@ async fn tenants_do_not_see_each_other() {
     assert!(session.resources(&stranger, "network", None, 10).await.unwrap().is_empty());
     let event = NewEvent { resource: id.into(), change: "created", operation: None, message: None };
     session.add_event(&person("garden"), &event).await.unwrap();
+    session.commit().await.unwrap();
+    let mut session = store.read().await.unwrap();
     assert_eq!(session.events(&person("garden"), 0, 10).await.unwrap().len(), 1);
     assert!(session.events(&stranger, 0, 10).await.unwrap().is_empty());
 }

@@ -99,19 +99,21 @@ async fn invite(
     let config = read_config(config)?;
     let authority = Authority::load(&config.authority_dir)?;
     let store = open_store(&config).await?;
-    let mut session = store.write().await?;
-    let expires_at = session.now() + INVITATION_MS;
-    let mut made = Vec::with_capacity(targets.len());
-    // Each id has a millisecond of its own: by chance alone two of a thousand in the same one are too likely alike.
-    for (at, (kind, name)) in (session.now_unsigned()..).zip(targets) {
-        let (id, secret) = (InvitationId::make(at)?, random_text()?);
-        let target = session.ensure_target(&Caller::core(), tenant, kind.word(), &name).await?;
-        let new = NewInvitation { id, target, sha256: digest(secret.reveal()), expires_at };
-        session.add_invitation(&Caller::core(), &new).await?;
-        let invitation = Invitation { core: config.jobs.url.clone(), ca: authority.roots()?, id, secret };
-        made.push(Invited { kind, name, invitation: invitation.reveal() });
-    }
-    session.commit().await?;
+    let made = store::transact!(store, async |session| -> anyhow::Result<Vec<Invited>> {
+        let expires_at = session.now() + INVITATION_MS;
+        let mut made = Vec::with_capacity(targets.len());
+        // Each id has a millisecond of its own: by chance alone two of a thousand in the same one are too likely alike.
+        for (at, (kind, name)) in (session.now_unsigned()..).zip(&targets) {
+            let (id, secret) = (InvitationId::make(at)?, random_text()?);
+            let target = session.ensure_target(&Caller::core(), tenant, kind.word(), name).await?;
+            let new = NewInvitation { id, target, sha256: digest(secret.reveal()), expires_at };
+            session.add_invitation(&Caller::core(), &new).await?;
+            let invitation = Invitation { core: config.jobs.url.clone(), ca: authority.roots()?, id, secret };
+            made.push(Invited { kind: *kind, name: name.clone(), invitation: invitation.reveal() });
+        }
+        Ok(made)
+    })
+    .await?;
     store.close().await;
     Ok(made)
 }

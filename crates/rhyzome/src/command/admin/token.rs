@@ -39,11 +39,13 @@ pub async fn run(command: TokenCommand) -> anyhow::Result<()> {
         TokenCommand::Create { config, tenant, name, scopes, output } => {
             let store = open_store(&read_config(config.as_deref())?).await?;
             let token = SecretText::new(format!("{TOKEN_PREFIX}{}", random_text()?.reveal()));
-            let mut session = store.write().await?;
-            let id = TokenId::make(session.now_unsigned())?;
-            let row = TokenRow { id, tenant, name, scopes: Scopes(scopes.into_iter().collect()) };
-            session.add_token(&Caller::core(), &row, digest(token.reveal())).await?;
-            session.commit().await?;
+            let scopes = Scopes(scopes.into_iter().collect());
+            store::transact!(store, async |session| -> anyhow::Result<()> {
+                let id = TokenId::make(session.now_unsigned())?;
+                let row = TokenRow { id, tenant: tenant.clone(), name: name.clone(), scopes: scopes.clone() };
+                Ok(session.add_token(&Caller::core(), &row, digest(token.reveal())).await?)
+            })
+            .await?;
             store.close().await;
             hand_over(&token, output)
         }

@@ -28,8 +28,6 @@ use crate::kind::{Managed, every_kind, plan};
 use crate::serve::open_store;
 use crate::serve_config::ServeConfig;
 
-/// Who works operations here.
-const OWNER: &str = "suite";
 /// Rounds after which what has not come to rest never will.
 const ROUNDS: usize = 60;
 
@@ -104,11 +102,11 @@ impl Trial {
 
     /// The core dies, and another comes up on what it left.
     async fn crash(&mut self) {
-        drop(self.core.take());
+        let dead = self.core.take().map(|core| core.replica);
         let core = open(self.dir.path()).await;
         let mut session = core.store.write().await.unwrap();
-        // What the end of the dead one's lease does.
-        session.give_up_leases(&Caller::core(), OWNER).await.unwrap();
+        // What the end of the dead one's lease does; agents find their way to the other at once.
+        session.give_up_operations(&Caller::core(), dead.unwrap()).await.unwrap();
         session.commit().await.unwrap();
         self.core = Some(core);
     }
@@ -197,7 +195,7 @@ impl Trial {
         let mut claims = Vec::new();
         {
             let mut session = self.core().store.write().await.unwrap();
-            while let Some(claim) = session.claim_operation(&Caller::core(), OWNER, 60_000).await.unwrap() {
+            while let Some(claim) = session.claim_operation(&Caller::core(), self.core().replica).await.unwrap() {
                 claims.push(claim);
             }
             session.commit().await.unwrap();
@@ -208,7 +206,7 @@ impl Trial {
             }
         }
         let mut session = self.core().store.write().await.unwrap();
-        session.give_up_leases(&Caller::core(), OWNER).await.unwrap();
+        session.give_up_operations(&Caller::core(), self.core().replica).await.unwrap();
         session.commit().await.unwrap();
     }
 
@@ -359,7 +357,10 @@ async fn open(dir: &Path) -> Arc<Core> {
     let authority = Authority::load_or_init(&config.authority_dir, OffsetDateTime::now_utc()).unwrap();
     let store = open_store(&config).await.unwrap();
     let (downloads, _) = Downloads::channel();
-    Core::new(&config, store, authority, downloads)
+    let mut session = store.write().await.unwrap();
+    let replica = session.add_replica(&Caller::core(), 60_000).await.unwrap();
+    session.commit().await.unwrap();
+    Core::new(&config, store, replica, authority, downloads)
 }
 
 /// A target with an agent that is connected.
@@ -377,7 +378,7 @@ async fn join(core: &Core, tenant: &TenantName, kind: &str) -> TargetId {
         note: None,
     };
     let capacity = serde_json::to_value(&capacity).unwrap();
-    session.connect_agent(enrolled.agent, "suite", &[], &capacity).await.unwrap();
+    session.connect_agent(enrolled.agent, core.replica, "suite", &[], &capacity).await.unwrap();
     session.commit().await.unwrap();
     target
 }
