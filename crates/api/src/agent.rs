@@ -21,6 +21,8 @@ pub struct Agent {
     pub name: String,
     /// Whether the agent is connected.
     pub connected: bool,
+    /// What may be placed on the target.
+    pub takes: Takes,
     /// When it was connected last.
     pub last_seen_at: Option<Timestamp>,
     /// The program's version.
@@ -30,6 +32,29 @@ pub struct Agent {
     pub capacity: serde_json::Value,
     /// Jobs that the target has not confirmed.
     pub pending_jobs: u64,
+}
+
+/// What may be placed on a target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Takes {
+    /// Whatever fits.
+    All,
+    /// Nothing more; what is there stays.
+    Drained,
+    /// Nothing: somebody declared that it does not come back with what it held.
+    Lost,
+}
+
+impl Takes {
+    /// The word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::All => "all",
+            Self::Drained => "drained",
+            Self::Lost => "lost",
+        }
+    }
 }
 
 /// What a target is.

@@ -3,7 +3,7 @@
 //! A state is rendered from the database and never patched. Unknown fields are refused: what a target does not
 //! understand it must not half do (a state that needs more than version 1 names it in the job's `requires`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use types::{
@@ -127,11 +127,39 @@ pub struct SegmentLink {
 }
 
 /// How a segment crosses from a hypervisor to the router.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum SegmentKind {
     /// A bridge on the one host that also runs the router, joined to it by a veth pair.
     Bridge,
+    /// A VLAN on the trunk that the agent's configuration names; needs [`SegmentKind::VLAN`].
+    Vlan {
+        /// Its number in the tag, 1 to 4094.
+        id: u16,
+    },
+    /// A VXLAN over the network between the hosts; needs [`SegmentKind::VXLAN`].
+    Vxlan {
+        /// Its number in the header, 24 bits.
+        vni: u32,
+        /// The addresses, in the network between the hosts, of all who are on the segment.
+        remotes: BTreeSet<HostAddr>,
+    },
+}
+
+impl SegmentKind {
+    /// The feature of a target that can carry VLANs.
+    pub const VLAN: &str = "segment-vlan";
+    /// The feature of a target that can carry VXLANs.
+    pub const VXLAN: &str = "segment-vxlan";
+
+    /// What a target must be able to do for it.
+    pub const fn feature(&self) -> Option<&'static str> {
+        match self {
+            Self::Bridge => None,
+            Self::Vlan { .. } => Some(Self::VLAN),
+            Self::Vxlan { .. } => Some(Self::VXLAN),
+        }
+    }
 }
 
 /// An image in a hypervisor's cache.

@@ -61,8 +61,11 @@ pub struct Capacity {
     pub vcpus: Option<u32>,
     /// Memory, for hypervisors.
     pub memory: Option<MemorySize>,
-    /// Free disk space in bytes, for hypervisors.
+    /// Disk in bytes that instances may have in all, for hypervisors.
     pub disk_bytes: Option<u64>,
+    /// The host's address in the network that carries VXLANs, where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub underlay: Option<HostAddr>,
     /// The key of the agent's own host, unused by the core, for people.
     pub note: Option<String>,
 }

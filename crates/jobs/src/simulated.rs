@@ -101,8 +101,14 @@ impl Simulated {
             memory: types::MemorySize::try_from(400 * 1024).ok(),
             disk_bytes: Some(1 << 44),
             note: Some("simulated".to_owned()),
+            underlay: None,
         };
         Self { capacity, ..Self::new(&[], Batching::Each(4)) }
+    }
+
+    /// The same with room for that much.
+    pub fn with_capacity(self, capacity: observed::Capacity) -> Self {
+        Self { capacity, ..self }
     }
 
     /// What it has and had; held only for a moment, as calls wait for it.

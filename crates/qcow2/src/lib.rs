@@ -13,6 +13,14 @@ const MAGIC: &[u8; 4] = b"QFI\xfb";
 const KNOWN_INCOMPATIBLE: u64 = 1 | 1 << 3 | 1 << 4;
 const EXTERNAL_DATA: u64 = 1 << 2;
 const CORRUPT: u64 = 1 << 1;
+/// The longest table of tables that QEMU opens (QCOW_MAX_L1_SIZE), in bytes.
+const LONGEST_L1: u64 = 32 << 20;
+/// The longest table of reference counts that QEMU opens (QCOW_MAX_REFTABLE_SIZE), in bytes.
+const LONGEST_REFCOUNTS: u64 = 8 << 20;
+/// The largest disk that is taken; a small file can promise any size.
+const LARGEST_DISK: u64 = 64 << 40;
+/// The only way of compression that every QEMU knows, and one that newer ones know.
+const COMPRESSIONS: [u8; 2] = [0, 1];
 /// Header extensions that name other files (backing format, external data file).
 const BACKING_FORMAT: u32 = 0xe279_2aca;
 const DATA_FILE: u32 = 0x4441_5441;
@@ -44,6 +52,9 @@ pub enum Unsafe {
     /// It is marked as corrupt.
     #[error("it is marked as corrupt: repair it with qemu-img check -r")]
     Corrupt,
+    /// It promises a disk that nobody has.
+    #[error("its disk has {0} bytes, expected {LARGEST_DISK} at most")]
+    TooLarge(u64),
     /// It needs features that this release does not know.
     #[error("it needs features that are not known (incompatible bits {0:#x})")]
     Features(u64),
@@ -70,8 +81,13 @@ impl Bytes<'_> {
 }
 
 impl Header {
-    /// Judges an image by the first [`HEADER_BYTES`] of its file.
+    /// Judges an image by the first [`HEADER_BYTES`] of its file, whatever the file's size is.
     pub fn read(start: &[u8]) -> Result<Self, Unsafe> {
+        Self::read_of(start, u64::MAX)
+    }
+
+    /// The same for a file of `file_size` bytes, which its tables must lie in.
+    pub fn read_of(start: &[u8], file_size: u64) -> Result<Self, Unsafe> {
         if start.get(..4) != Some(MAGIC) {
             return Err(Unsafe::NotQcow2);
         }
@@ -95,11 +111,18 @@ impl Header {
         if snapshots != 0 {
             return Err(Unsafe::Snapshots(snapshots));
         }
+        check_tables(&bytes, 1 << cluster_bits, file_size)?;
         if version == 3 {
+            if bytes.u32(96)? > 6 {
+                return Err(Unsafe::Broken("the width of its reference counts is out of bounds"));
+            }
             check_features(bytes.u64(72)?)?;
             let length = bytes.u32(100)?;
             if !(104..=1024).contains(&length) || length % 8 != 0 {
                 return Err(Unsafe::Broken("the length of the header is out of bounds"));
+            }
+            if length > 104 && start.get(104).is_none_or(|way| !COMPRESSIONS.contains(way)) {
+                return Err(Unsafe::Broken("its way of compression is not known"));
             }
             check_extensions(&bytes, length as usize)?;
         } else {
@@ -107,9 +130,34 @@ impl Header {
         }
         match virtual_size {
             0 => Err(Unsafe::Broken("the disk has no size")),
+            size if size > LARGEST_DISK => Err(Unsafe::TooLarge(size)),
             size => Ok(Self { virtual_size: size }),
         }
     }
+}
+
+/// The two tables that everything else hangs on begin at a cluster and lie within the file.
+fn check_tables(bytes: &Bytes<'_>, cluster: u64, file_size: u64) -> Result<(), Unsafe> {
+    let l1 = (bytes.u64(40)?, u64::from(bytes.u32(36)?) * 8);
+    let refcounts = (bytes.u64(48)?, u64::from(bytes.u32(56)?) * cluster);
+    if l1.1 > LONGEST_L1 {
+        return Err(Unsafe::Broken("its L1 table is too long"));
+    }
+    if refcounts.1 > LONGEST_REFCOUNTS {
+        return Err(Unsafe::Broken("its table of reference counts is too long"));
+    }
+    // The last cluster of a file may be cut short.
+    let end = file_size.checked_next_multiple_of(cluster).unwrap_or(u64::MAX);
+    let within = |(offset, length): (u64, u64)| {
+        offset % cluster == 0 && offset.checked_add(length).is_some_and(|last| last <= end)
+    };
+    if !within(l1) {
+        return Err(Unsafe::Broken("its L1 table lies outside of the file"));
+    }
+    if !within(refcounts) {
+        return Err(Unsafe::Broken("its table of reference counts lies outside of the file"));
+    }
+    Ok(())
 }
 
 fn check_features(incompatible: u64) -> Result<(), Unsafe> {
@@ -167,7 +215,7 @@ mod tests {
     fn changed(at: usize, value: u32) -> Result<Header, Unsafe> {
         let mut bytes = plain();
         put32(&mut bytes, at, value);
-        Header::read(&bytes)
+        Header::read_of(&bytes, 4 << 16)
     }
 
     #[test]
@@ -196,10 +244,30 @@ mod tests {
     }
 
     #[test]
+    fn tables_that_are_not_in_the_file_are_refused() {
+        let outside = |what: &'static str| Err(Unsafe::Broken(what));
+        assert!(changed(44, 3 << 16).is_ok());
+        assert_eq!(changed(44, 5 << 16), outside("its L1 table lies outside of the file"));
+        assert_eq!(changed(44, 100), outside("its L1 table lies outside of the file"));
+        assert_eq!(changed(40, u32::MAX), outside("its L1 table lies outside of the file"));
+        assert_eq!(changed(36, 65_536), outside("its L1 table lies outside of the file"));
+        assert_eq!(changed(36, u32::MAX), outside("its L1 table is too long"));
+        assert_eq!(changed(52, 5 << 16), outside("its table of reference counts lies outside of the file"));
+        assert_eq!(changed(56, 5), outside("its table of reference counts lies outside of the file"));
+        assert_eq!(changed(56, u32::MAX), outside("its table of reference counts is too long"));
+        assert_eq!(changed(96, 7), outside("the width of its reference counts is out of bounds"));
+    }
+
+    #[test]
+    fn a_small_file_that_promises_a_huge_disk_is_refused() {
+        assert_eq!(changed(24, 1 << 20), Err(Unsafe::TooLarge((1 << 52) + (64 << 20))));
+    }
+
+    #[test]
     fn no_cut_of_a_header_is_a_panic() {
         let bytes = plain();
         for end in 0..128 {
-            let _ = Header::read(&bytes[..end]);
+            let _ = Header::read_of(&bytes[..end], end as u64);
         }
         for at in 0..128 {
             for value in [0, 1, u32::MAX] {

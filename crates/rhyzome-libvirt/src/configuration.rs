@@ -4,6 +4,9 @@ use std::path::PathBuf;
 
 use jobs::AgentConfig;
 use serde::Deserialize;
+use types::HostAddr;
+
+use crate::capacity::CapacitySettings;
 
 /// The configuration's file name, looked up in the working directory and then in /etc/rhyzome.
 pub const FILE_NAME: &str = "rhyzome-libvirt.json";
@@ -25,9 +28,21 @@ pub struct Configuration {
     /// The network namespace of an embedded router on this host, to which segments are joined.
     #[serde(default)]
     pub router_netns: Option<String>,
+    /// The interface that carries VLANs to the router and to other hosts.
+    #[serde(default)]
+    pub trunk: Option<String>,
+    /// This host's address in the network that carries VXLANs to the router and to other hosts.
+    #[serde(default)]
+    pub underlay: Option<HostAddr>,
     /// How long a guest may take to shut down before it is switched off.
     #[serde(default = "thirty")]
     pub shutdown_seconds: u32,
+    /// How long libvirt may take for one call.
+    #[serde(default = "two_minutes")]
+    pub libvirt_deadline_seconds: u32,
+    /// How much of the host instances may have.
+    #[serde(default)]
+    pub capacity: CapacitySettings,
 }
 
 /// How machines are run.
@@ -61,12 +76,24 @@ impl Configuration {
                 "router_netns: {name:?} is not the name of a network namespace (letters, digits, dots and hyphens)"
             );
         }
+        if let Some(trunk) = &self.trunk {
+            // Linux takes anything but slashes and spaces; these become words of `ip`.
+            let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+            anyhow::ensure!(
+                (1..=15).contains(&trunk.len()) && trunk.bytes().all(plain) && !trunk.starts_with(['-', '.']),
+                "trunk: {trunk:?} is not the name of an interface (15 letters, digits, dots and hyphens at most)"
+            );
+        }
         Ok(())
     }
 }
 
 fn system_libvirt() -> String {
     "qemu:///system".to_owned()
+}
+
+fn two_minutes() -> u32 {
+    120
 }
 
 fn thirty() -> u32 {
@@ -97,6 +124,7 @@ mod tests {
             (r#"{"agent": {"state_dir": "/s"}, "storage_dir": "d"}"#, "storage_dir"),
             (r#"{"agent": {"state_dir": "/s"}, "storage_dir": "/a,b"}"#, "storage_dir"),
             (r#"{"agent": {"state_dir": "/s"}, "storage_dir": "/d", "router_netns": "../x"}"#, "router_netns"),
+            (r#"{"agent": {"state_dir": "/s"}, "storage_dir": "/d", "trunk": "eth0 up"}"#, "trunk"),
         ] {
             let error = parse(text).check().unwrap_err().to_string();
             assert!(error.starts_with(key), "{error}");

@@ -1,10 +1,7 @@
 //! The host as a target of the job protocol.
 
-use std::fs;
-use std::thread::available_parallelism;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use async_trait::async_trait;
 use jobs::observed::Capacity;
 use jobs::{Batching, Context, Held, Job, Object, Observer, Report, Target, Want, desired};
@@ -12,12 +9,13 @@ use serde::de::DeserializeOwned;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::accelerator::AcceleratorProbe;
+use crate::capacity::{CapacitySettings, capacity};
 use crate::configuration::Configuration;
 use crate::failure::Failure;
 use crate::image::ImageCache;
 use crate::instance::Instances;
 use crate::libvirt::Libvirt;
-use crate::segment::Segments;
+use crate::segment::{Segments, Ways};
 use crate::storage::Storage;
 
 /// How many objects are worked at a time.
@@ -28,6 +26,8 @@ const GLANCE: Duration = Duration::from_secs(1);
 /// One host with its segments, images and instances.
 pub struct Hypervisor {
     storage: Storage,
+    capacity: CapacitySettings,
+    ways: Ways,
     accelerator: AcceleratorProbe,
     segments: Segments,
     images: ImageCache,
@@ -39,11 +39,16 @@ impl Hypervisor {
     pub fn open(configuration: &Configuration) -> anyhow::Result<Self> {
         let storage = Storage::open(&configuration.storage_dir)?;
         let grace = Duration::from_secs(configuration.shutdown_seconds.into());
+        let ways = Ways { trunk: configuration.trunk.clone(), underlay: configuration.underlay };
+        let deadline = Duration::from_secs(configuration.libvirt_deadline_seconds.into());
+        let libvirt = Libvirt::at(&configuration.libvirt_uri).with_deadline(deadline);
         Ok(Self {
+            capacity: configuration.capacity,
+            ways: ways.clone(),
             accelerator: AcceleratorProbe::new(configuration.accelerator, storage.root()),
-            segments: Segments::new(configuration.router_netns.clone()),
+            segments: Segments::new(configuration.router_netns.clone(), ways),
             images: ImageCache::open(&storage)?,
-            instances: Instances::open(&storage, Libvirt::at(&configuration.libvirt_uri), grace)?,
+            instances: Instances::open(&storage, libvirt, grace)?,
             storage,
         })
     }
@@ -109,7 +114,7 @@ impl Hypervisor {
 #[async_trait]
 impl Target for Hypervisor {
     fn features(&self) -> &'static [&'static str] {
-        &[]
+        self.ways.features()
     }
 
     fn batching(&self) -> Batching {
@@ -117,14 +122,7 @@ impl Target for Hypervisor {
     }
 
     async fn capacity(&self) -> Capacity {
-        Capacity {
-            vcpus: available_parallelism().ok().and_then(|count| u32::try_from(count.get()).ok()),
-            memory: memory_mebibytes().and_then(|mebibytes| mebibytes.try_into().ok()),
-            disk_bytes: nix::sys::statvfs::statvfs(self.storage.root())
-                .ok()
-                .map(|disk| disk.blocks_available().saturating_mul(disk.fragment_size())),
-            note: fs::read_to_string("/proc/sys/kernel/hostname").ok().map(|name| name.trim().to_owned()),
-        }
+        Capacity { underlay: self.ways.underlay, ..capacity(&self.capacity, &self.storage) }
     }
 
     async fn held(&self) -> anyhow::Result<Vec<Held>> {
@@ -161,12 +159,4 @@ fn require_same(job: Object, state: Object) -> Result<(), Failure> {
         true => Ok(()),
         false => Err(Failure::Refused(format!("the desired state of {job} is one of {state}"))),
     }
-}
-
-/// The host's memory (proc(5), /proc/meminfo), in MiB.
-fn memory_mebibytes() -> Option<i64> {
-    let text = fs::read_to_string("/proc/meminfo").context("no /proc").ok()?;
-    let total = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
-    let kibibytes: i64 = total.trim().strip_suffix(" kB")?.trim().parse().ok()?;
-    Some(kibibytes / 1024)
 }

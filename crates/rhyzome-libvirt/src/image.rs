@@ -1,5 +1,7 @@
 //! The cache of images: one read-only file per digest, checked before any other program opens it.
 
+mod inspection;
+
 use std::collections::HashMap;
 use std::fs::{self, File, Permissions};
 use std::io::{self, ErrorKind, Read};
@@ -18,10 +20,11 @@ use sha2::{Digest, Sha256};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use types::{ImageId, Sha256Digest, Version};
 
+use self::inspection::Verdict;
 use crate::failure::Failure;
 use crate::instance::record::Record;
 use crate::mark::Mark;
-use crate::storage::{Storage, read_json, write_json};
+use crate::storage::{Storage, is_file, read_json, write_json};
 
 /// All images of this host.
 pub struct ImageCache {
@@ -77,7 +80,7 @@ impl ImageCache {
     pub async fn ensure(&self, content: &ImageContent, source: &dyn ImageSource) -> Result<(), Failure> {
         let _guard = self.lock(content.sha256).lock_owned().await;
         let file = self.storage.image(content.sha256);
-        if !file.exists() {
+        if !is_file(&file)? {
             fetch(content, source, &file).await?;
         }
         Ok(())
@@ -98,7 +101,7 @@ impl ImageCache {
         let mut held = Vec::new();
         for id in self.storage.image_ids()? {
             if let Some(record) = read_json::<ImageRecord>(&self.storage.image_record(id))? {
-                let complete = self.storage.image(record.sha256).exists();
+                let complete = is_file(&self.storage.image(record.sha256))?;
                 let version = if complete { record.version } else { Mark::UNFINISHED };
                 held.push(Held { object: Object::Image(id), version });
             }
@@ -132,7 +135,10 @@ impl ImageCache {
 /// Fetches into a file beside the place, checks it, and moves it there.
 async fn fetch(content: &ImageContent, source: &dyn ImageSource, place: &Path) -> Result<(), Failure> {
     let part = place.with_extension("part");
-    let file = tokio::fs::File::create(&part).await.with_context(|| format!("cannot make {}", part.display()))?;
+    // What lies there is removed and not written to: it may be a link to elsewhere.
+    config::file::remove(&part).map_err(anyhow::Error::from)?;
+    let file = tokio::fs::OpenOptions::new().write(true).create_new(true).open(&part).await;
+    let file = file.with_context(|| format!("cannot make {}", part.display()))?;
     let mut sink = Checked { file, digest: Sha256::new(), left: content.file_size.get() };
     let checked = match source.fetch(content.sha256, &mut sink).await {
         Ok(()) => check(sink, content, &part).await,
@@ -159,11 +165,14 @@ async fn check(mut sink: Checked, content: &ImageContent, part: &Path) -> Result
         .and_then(|file| file.take(HEADER_BYTES as u64).read_to_end(&mut start))
         .with_context(|| format!("cannot read {}", part.display()))?;
     let refuse = |reason: String| Failure::Refused(format!("image {digest} is refused: {reason}"));
-    let header = Header::read(&start).map_err(|error| refuse(error.to_string()))?;
+    let header = Header::read_of(&start, content.file_size.get()).map_err(|error| refuse(error.to_string()))?;
     if header.virtual_size != content.virtual_size.get() {
         return Err(refuse(format!("its disk has {} bytes, not {}", header.virtual_size, content.virtual_size)));
     }
     fs::set_permissions(part, Permissions::from_mode(0o444)).context("cannot make the image read-only")?;
+    if let Verdict::Damaged(reason) = inspection::inspect(part).await? {
+        return Err(refuse(reason));
+    }
     Ok(())
 }
 
@@ -212,12 +221,12 @@ mod tests {
     }
 
     fn image() -> (Bytes, ImageContent) {
-        let mut bytes = vec![0; 4096];
-        bytes[..8].copy_from_slice(b"QFI\xfb\0\0\0\x03");
-        bytes[20..24].copy_from_slice(&16_u32.to_be_bytes());
-        bytes[24..32].copy_from_slice(&(64_u64 << 20).to_be_bytes());
-        bytes[100..104].copy_from_slice(&104_u32.to_be_bytes());
-        described(bytes)
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("image.qcow2");
+        let mut make = std::process::Command::new("qemu-img");
+        make.args(["create", "-q", "-f", "qcow2"]).arg(&path).arg("64M");
+        assert!(make.status().unwrap().success(), "these tests need qemu-img (qemu-utils)");
+        described(fs::read(path).unwrap())
     }
 
     fn described(bytes: Vec<u8>) -> (Bytes, ImageContent) {
@@ -287,6 +296,36 @@ mod tests {
         let failure = cache.ensure(&content, &source).await.unwrap_err();
         assert!(matches!(&failure, Failure::Refused(reason) if reason.contains("backing file")), "{failure}");
         assert_eq!(files(&cache), 0);
+    }
+
+    #[tokio::test]
+    async fn an_image_whose_tables_are_damaged_is_refused() {
+        let (_dir, cache) = cache();
+        let (Bytes(mut bytes, _), _) = image();
+        // The first table of reference counts counts nothing.
+        let table = usize::try_from(u64::from_be_bytes(bytes[48..56].try_into().unwrap())).unwrap();
+        bytes[table..table + 8].fill(0);
+        let (source, content) = described(bytes);
+        let failure = cache.ensure(&content, &source).await.unwrap_err();
+        assert!(matches!(&failure, Failure::Refused(reason) if reason.contains("damaged")), "{failure}");
+        assert_eq!(files(&cache), 0);
+    }
+
+    #[tokio::test]
+    async fn links_that_somebody_planted_are_not_followed() {
+        let (dir, cache) = cache();
+        let (source, content) = image();
+        let elsewhere = dir.path().join("precious");
+        fs::write(&elsewhere, b"kept").unwrap();
+        let place = cache.storage.image(content.sha256);
+        std::os::unix::fs::symlink(&elsewhere, place.with_extension("part")).unwrap();
+        cache.ensure(&content, &source).await.unwrap();
+        assert_eq!(fs::read(&elsewhere).unwrap(), b"kept");
+        fs::remove_file(&place).unwrap();
+        std::os::unix::fs::symlink(&elsewhere, &place).unwrap();
+        let failure = cache.ensure(&content, &source).await.unwrap_err().to_string();
+        assert!(failure.contains("is no plain file"), "{failure}");
+        assert_eq!(fs::read(&elsewhere).unwrap(), b"kept");
     }
 
     #[tokio::test]

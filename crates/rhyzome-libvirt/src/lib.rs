@@ -5,6 +5,7 @@
 //! knows neither the core's database nor the router: it only hands its end of a segment into the router's namespace.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod capacity;
 pub mod cleanup;
 pub mod configuration;
 pub mod hypervisor;

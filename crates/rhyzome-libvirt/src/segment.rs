@@ -1,10 +1,12 @@
-//! Segments: a network's layer 2 on this host, a bridge that instances and the router's end of a veth pair are ports of.
+//! Segments: a network's layer 2 on this host, a bridge that instances are ports of, and the ways to the router and to
+//! other hosts: a veth pair into an embedded router's namespace, a VLAN or a VXLAN ([`overlay`]).
 //!
 //! The host itself takes no part in a segment: its bridge has no address, IPv6 is off, and whatever guests send to the
 //! host is dropped where it would come in ([`barrier`]).
 
 mod barrier;
 mod link;
+mod overlay;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -18,6 +20,7 @@ use tokio::sync::Mutex;
 use types::{NetworkId, Segment, Version};
 
 use self::link::{Links, ip, ip_in};
+pub use self::overlay::Ways;
 use crate::failure::Failure;
 use crate::mark::Mark;
 
@@ -27,6 +30,7 @@ const NAMESPACES: &str = "/run/netns";
 /// All segments of this host.
 pub struct Segments {
     router_netns: Option<String>,
+    ways: Ways,
     /// The segments that are joined to the router, and the lock of everything that changes links.
     joined: Mutex<BTreeMap<NetworkId, Joined>>,
 }
@@ -39,14 +43,13 @@ struct Joined {
 }
 
 impl Segments {
-    /// The segments of a host whose embedded router lives in that namespace, if it has one.
-    pub fn new(router_netns: Option<String>) -> Self {
-        Self { router_netns, joined: Mutex::default() }
+    /// The segments of a host with these ways to others, whose embedded router lives in that namespace, if it has one.
+    pub fn new(router_netns: Option<String>, ways: Ways) -> Self {
+        Self { router_netns, ways, joined: Mutex::default() }
     }
 
     /// Brings a segment about.
     pub async fn ensure(&self, link: &SegmentLink, version: Version) -> Result<(), Failure> {
-        let SegmentKind::Bridge = link.kind;
         let mut joined = self.joined.lock().await;
         let bridge = link.segment.bridge();
         let mine = Mark { object: Object::Segment(link.network), version: Mark::UNFINISHED };
@@ -68,6 +71,7 @@ impl Segments {
         silence(&bridge)?;
         barrier::raise(&bridge).await?;
         ip(["link", "set", &bridge, "mtu", &link.mtu.get().to_string(), "up"]).await?;
+        overlay::ensure(link, &self.ways, &links).await?;
         let namespace = self.join(link, &links).await?;
         joined.insert(link.network, Joined { link: link.clone(), namespace });
         ip(["link", "set", &bridge, "alias", &Mark { version, ..mine }.to_string()]).await?;
@@ -82,8 +86,8 @@ impl Segments {
         let Some(segment) = links.segments().find(|(mark, _)| mark.object == Object::Segment(network)) else {
             return Ok(());
         };
-        let (bridge, host_end) = (segment.1.bridge(), segment.1.host_end());
-        let ports: Vec<&str> = links.ports_of(&bridge).filter(|port| *port != host_end).collect();
+        let (bridge, ours) = (segment.1.bridge(), [segment.1.host_end(), segment.1.overlay()]);
+        let ports: Vec<&str> = links.ports_of(&bridge).filter(|port| ours.iter().all(|our| our != port)).collect();
         if !ports.is_empty() {
             return Err(anyhow!("{bridge} still has the ports {}", ports.join(", ")).into());
         }
@@ -184,10 +188,12 @@ pub async fn remove_all() -> anyhow::Result<()> {
 }
 
 async fn remove_links(links: &Links, segment: Segment) -> anyhow::Result<()> {
-    let (bridge, host_end) = (segment.bridge(), segment.host_end());
-    if links.get(&host_end).is_some() {
-        // The router's end goes with it.
-        ip(["link", "delete", &host_end]).await?;
+    let bridge = segment.bridge();
+    // The router's end goes with the host's.
+    for port in [segment.host_end(), segment.overlay()] {
+        if links.get(&port).is_some() {
+            ip(["link", "delete", &port]).await?;
+        }
     }
     barrier::lower(&bridge).await?;
     if links.get(&bridge).is_some() {

@@ -12,7 +12,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
 use types::{ImageId, InstanceId, Sha256Digest};
 
@@ -123,6 +123,16 @@ impl InstanceFiles {
     /// A name for a file that is not finished yet.
     pub fn unfinished(&self, name: &str) -> PathBuf {
         self.dir.join(format!("{name}.part"))
+    }
+}
+
+/// Whether a file of ours is there. Whatever else has its name, a link above all, is not used for it.
+pub fn is_file(path: &Path) -> anyhow::Result<bool> {
+    match fs::symlink_metadata(path) {
+        Ok(found) if found.is_file() => Ok(true),
+        Ok(_) => bail!("{} is no plain file: remove it", path.display()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error).with_context(|| format!("cannot look at {}", path.display())),
     }
 }
 

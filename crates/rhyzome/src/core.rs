@@ -11,6 +11,7 @@ use types::{Port, ReplicaId};
 use crate::download::Downloads;
 use crate::http::Limits;
 use crate::image_source::PrivateSources;
+use crate::segment::Segments;
 use crate::serve_config::{Pools, ServeConfig};
 use crate::signal::Signals;
 
@@ -28,6 +29,8 @@ pub struct Core {
     pub limits: Limits,
     /// Where addresses come from.
     pub pools: Pools,
+    /// How networks' layer 2 reaches hypervisors.
+    pub segments: Segments,
     /// The WireGuard port of slot 1.
     pub wireguard_first_port: Port,
     /// Where images' files lie.
@@ -60,6 +63,7 @@ impl Core {
             draining: CancellationToken::new(),
             limits: Limits::new(&config.http.rate),
             pools: config.pools,
+            segments: config.segments,
             wireguard_first_port: config.wireguard_first_port,
             images: config.images(),
             image_limit: config.image_limit,

@@ -5,6 +5,7 @@
 
 mod awaited;
 mod conclusion;
+mod place;
 mod step;
 #[cfg(test)]
 mod suite;

@@ -184,7 +184,8 @@ async fn keep(
     let mut start = Vec::new();
     let mut file = File::open(&part.path).await.map_err(failed)?.take(HEADER_BYTES as u64);
     file.read_to_end(&mut start).await.map_err(failed)?;
-    let header = Header::read(&start).map_err(|error| Refusal::fault("", format!("the image is refused: {error}")))?;
+    let header =
+        Header::read_of(&start, size).map_err(|error| Refusal::fault("", format!("the image is refused: {error}")))?;
     let sized = |bytes: u64| {
         i64::try_from(bytes)
             .ok()

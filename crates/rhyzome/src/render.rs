@@ -8,6 +8,8 @@ use serde::de::DeserializeOwned;
 use store::{Caller, Session, StoreError, Write};
 use types::{HostName, ImageId, InstanceId, NetworkId, Port, ResourceId, Slot, TargetId, Version};
 
+use crate::segment::Segments;
+
 /// What a secret of a network is for: its WireGuard server's private key.
 pub const WIREGUARD_KEY: &str = "wireguard-private-key";
 /// What a secret of an instance is for: its SSH host key.
@@ -119,15 +121,18 @@ pub async fn segment(
     caller: &Caller,
     hypervisor: TargetId,
     id: NetworkId,
+    segments: Segments,
 ) -> Result<Rendered> {
     let (_, spec) = spec::<Network, _>(session, caller, id).await?;
     let state = desired::SegmentLink {
         network: id,
         segment: session.segment(caller, id).await?,
         mtu: spec.mtu,
-        kind: desired::SegmentKind::Bridge,
+        kind: segments.kind(session, id, hypervisor).await?,
     };
-    write(session, caller, hypervisor, Object::Segment(id), Some(&state)).await
+    let rendered = write(session, caller, hypervisor, Object::Segment(id), Some(&state)).await?;
+    session.require(hypervisor, &rendered.object.to_string(), segments.feature().as_slice()).await?;
+    Ok(rendered)
 }
 
 /// Renders an image for a hypervisor's cache.

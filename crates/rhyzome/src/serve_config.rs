@@ -17,6 +17,7 @@ pub use http::{Allowance, HttpConfig, Rate};
 pub use metrics::MetricsConfig;
 
 use crate::image_source::PrivateSources;
+use crate::segment::Segments;
 
 /// The file's name where none is given.
 pub const FILE_NAME: &str = "rhyzome.json";
@@ -44,6 +45,9 @@ pub struct ServeConfig {
     /// Where addresses are taken from.
     #[serde(default)]
     pub pools: Pools,
+    /// How networks' layer 2 reaches hypervisors.
+    #[serde(default)]
+    pub segments: Segments,
     /// The WireGuard port of slot 1 on every router; slot n has the port n - 1 above it.
     #[serde(default = "wireguard_first_port")]
     pub wireguard_first_port: Port,

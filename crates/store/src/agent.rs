@@ -5,7 +5,7 @@ use types::{AgentId, InvitationId, ReplicaId, Sha256Digest, TargetId, TenantName
 
 use crate::column::{json, narrow, parse, parse_optional};
 use crate::statement::sql;
-use crate::{Caller, Result, Session, StoreError, Write};
+use crate::{Availability, Caller, Result, Session, StoreError, Write};
 
 /// A router or a hypervisor.
 #[derive(Clone, Debug)]
@@ -20,6 +20,8 @@ pub struct TargetRow {
     pub name: String,
     /// Whether its agent is connected.
     pub connected: bool,
+    /// What may be placed on it.
+    pub availability: Availability,
 }
 
 /// A target and its agent, for people.
@@ -67,6 +69,8 @@ struct Columns {
     kind: String,
     name: String,
     capacity: String,
+    drained_at: Option<i64>,
+    lost_at: Option<i64>,
     agent: Option<String>,
     connected: Option<i64>,
     software: Option<String>,
@@ -92,6 +96,7 @@ impl TryFrom<Columns> for AgentRow {
                 kind: columns.kind,
                 name: columns.name,
                 connected: columns.connected == Some(1),
+                availability: Availability::of(columns.drained_at, columns.lost_at),
             },
             agent: parse_optional("agent.id", columns.agent)?,
             software: columns.software,
@@ -106,7 +111,7 @@ impl<Mode> Session<'_, Mode> {
     /// All targets that the caller may see, in the order of their names; of one kind, if one is given.
     pub async fn targets(&mut self, caller: &Caller, kind: Option<&str>) -> Result<Vec<AgentRow>> {
         let rows: Vec<Columns> = self.fetch_all(sql(
-            "SELECT t.id, t.tenant, t.kind, t.name, t.capacity, a.id AS agent, a.connected, a.software, a.last_seen_at, \
+            "SELECT t.id, t.tenant, t.kind, t.name, t.capacity, t.drained_at, t.lost_at, a.id AS agent, a.connected, a.software, a.last_seen_at, \
              (SELECT COUNT(*) FROM job j WHERE j.target = t.id AND (j.outcome IS NULL OR j.outcome <> 'applied' \
               OR j.reported_revision <> j.revision OR j.reported_epoch <> j.epoch)) AS pending_jobs \
              FROM target t LEFT JOIN agent a ON a.id = (SELECT MAX(id) FROM agent WHERE target = t.id) \

@@ -4,7 +4,7 @@ use types::{
     HostAddr, HostRange, InstanceId, MacAddr, NetworkId, PeerId, ResourceName, Segment, Slot, Subnet, TargetId,
 };
 
-use crate::column::{address, address_number, narrow, parse, parse_optional};
+use crate::column::{address, address_number, narrow, parse};
 use crate::statement::sql;
 use crate::{Caller, Constraint, Result, Session, StoreError, Write};
 
@@ -100,30 +100,6 @@ impl<Mode> Session<'_, Mode> {
             .await?;
         let (number, mac) = row.ok_or_else(|| StoreError::not_found(format!("address of {instance}")))?;
         Ok((address("address.address", number)?, parse("mac.mac", &mac)?))
-    }
-
-    /// The hypervisor that an instance is placed on.
-    pub async fn placement(&mut self, caller: &Caller, instance: InstanceId) -> Result<Option<TargetId>> {
-        let row: Option<String> = self
-            .fetch_optional_scalar(
-                sql("SELECT hypervisor FROM placement WHERE instance = $1 AND tenant LIKE $2")
-                    .bind(instance.to_string())
-                    .bind(caller.pattern()),
-            )
-            .await?;
-        parse_optional("placement.hypervisor", row)
-    }
-
-    /// How many instances are placed on a hypervisor.
-    pub async fn placed_count(&mut self, caller: &Caller, hypervisor: TargetId) -> Result<u64> {
-        let count: i64 = self
-            .fetch_scalar(
-                sql("SELECT COUNT(*) FROM placement WHERE hypervisor = $1 AND tenant LIKE $2")
-                    .bind(hypervisor.to_string())
-                    .bind(caller.pattern()),
-            )
-            .await?;
-        narrow("count", count)
     }
 
     /// How many instances other than `except` are placed on a hypervisor and refer to `resource` (a network, an image).
@@ -363,19 +339,6 @@ impl Session<'_, Write> {
             0 => Err(StoreError::Refused { constraint: Constraint::Unique }),
             _ => Ok(()),
         }
-    }
-
-    /// Places an instance on a hypervisor, once.
-    pub async fn place(&mut self, caller: &Caller, instance: InstanceId, hypervisor: TargetId) -> Result<()> {
-        let tenant = self.tenant_of(caller, instance.into()).await?;
-        self.execute(
-            sql("INSERT INTO placement (instance, tenant, hypervisor) VALUES ($1, $2, $3)")
-                .bind(instance.to_string())
-                .bind(tenant.as_str())
-                .bind(hypervisor.to_string()),
-        )
-        .await?;
-        Ok(())
     }
 
     /// Takes an address of the pool for a peer.

@@ -223,6 +223,19 @@ impl Session<'_, Write> {
         Ok(Version { epoch, revision })
     }
 
+    /// Says what a target must be able to do for an object.
+    pub async fn require(&mut self, target: TargetId, object: &str, features: &[&str]) -> Result<()> {
+        let features = serde_json::to_string(features).map_err(|error| StoreError::Unusable(error.to_string()))?;
+        self.execute(
+            sql("UPDATE job SET requires = $1 WHERE target = $2 AND object = $3")
+                .bind(features)
+                .bind(target.to_string())
+                .bind(object),
+        )
+        .await?;
+        Ok(())
+    }
+
     /// Keeps a target's report, unless it is about an older rendering than one reported on before, or about one that
     /// was never made. Says whether it was kept.
     pub async fn keep_report(&mut self, _caller: &Caller, target: TargetId, report: &JobReport) -> Result<bool> {

@@ -22,7 +22,7 @@ mod job;
 mod migration;
 mod operation;
 mod pause;
-
+mod placement;
 mod pool;
 mod replica;
 mod resource;
@@ -46,6 +46,7 @@ pub use invariant::{TABLES, Violation};
 pub use inventory::HeldRow;
 pub use job::{JobReport, JobRow};
 pub use operation::{Claim, NewOperation, OperationRow, StepRow};
+pub use placement::{Availability, HypervisorRow, Taken};
 pub use resource::{ConditionRow, NewResource, ResourceRow};
 pub use secret::SecretKey;
 pub use session::{Read, Session, Store, Write};

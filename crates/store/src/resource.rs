@@ -365,12 +365,15 @@ impl Session<'_, Write> {
         Ok(())
     }
 
-    /// Forgets a resource whose allocations are released and whose jobs are confirmed gone.
+    /// Forgets a resource whose allocations are released and whose jobs are confirmed gone. A target that was declared
+    /// lost is told when it comes back: its tombstones stay.
     pub async fn forget_resource(&mut self, caller: &Caller, id: ResourceId) -> Result<()> {
         self.execute(
-            sql("DELETE FROM job WHERE resource = $1 AND tenant LIKE $2 AND desired IS NULL")
-                .bind(id.to_string())
-                .bind(caller.pattern()),
+            sql("DELETE FROM job WHERE resource = $1 AND tenant LIKE $2 AND desired IS NULL \
+                AND (NOT EXISTS (SELECT 1 FROM target WHERE target.id = job.target AND lost_at IS NOT NULL) \
+                OR (outcome = 'applied' AND reported_epoch = epoch AND reported_revision = revision))")
+            .bind(id.to_string())
+            .bind(caller.pattern()),
         )
         .await?;
         let done = self

@@ -61,6 +61,11 @@ impl Segment {
         format!("rzb{:x}", self.0)
     }
 
+    /// The port of that bridge through which other hosts are reached: `rzx` and the number in hex.
+    pub fn overlay(self) -> String {
+        format!("rzx{:x}", self.0)
+    }
+
     /// The hypervisor's end of the link to an embedded router: `rzh` and the number in hex.
     pub fn host_end(self) -> String {
         format!("rzh{:x}", self.0)
@@ -101,7 +106,7 @@ mod tests {
     #[test]
     fn names_fit_into_what_linux_allows() {
         let segment = Segment::try_from(Segment::MAX).unwrap();
-        for name in [segment.bridge(), segment.host_end(), segment.router_end()] {
+        for name in [segment.bridge(), segment.overlay(), segment.host_end(), segment.router_end()] {
             assert!(name.len() <= 15, "{name}");
         }
         assert_eq!(Slot::try_from(0x2f).unwrap().to_string(), "rz2f");

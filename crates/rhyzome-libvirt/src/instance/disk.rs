@@ -9,12 +9,12 @@ use jobs::desired;
 use super::record::{DiskState, Record};
 use crate::failure::Failure;
 use crate::program::run;
-use crate::storage::InstanceFiles;
+use crate::storage::{InstanceFiles, is_file};
 
 /// Refuses to go on when a disk that was made is missing.
 pub fn require(files: &InstanceFiles, record: &Record) -> Result<(), Failure> {
     match record.disk {
-        DiskState::Made if !files.disk().exists() => {
+        DiskState::Made if !is_file(&files.disk())? => {
             Err(Failure::Refused(format!("its disk {} is missing; it is never made anew", files.disk().display())))
         }
         DiskState::Made | DiskState::Awaited => Ok(()),
@@ -24,7 +24,7 @@ pub fn require(files: &InstanceFiles, record: &Record) -> Result<(), Failure> {
 /// Clones `image`. A disk that is there without being on record was made by a run that was killed right then.
 pub async fn clone(files: &InstanceFiles, image: &Path, instance: &desired::Instance) -> Result<(), Failure> {
     let (disk, part) = (files.disk(), files.unfinished("disk"));
-    if disk.exists() {
+    if is_file(&disk)? {
         return Ok(());
     }
     if instance.disk < instance.image.virtual_size {
@@ -34,7 +34,8 @@ pub async fn clone(files: &InstanceFiles, image: &Path, instance: &desired::Inst
         )));
     }
     let size = instance.disk.get().to_string();
-    let arguments = ["create", "-q", "-f", "qcow2", "-o", "compat=1.1", "-F", "qcow2", "-b"].map(Path::new);
+    // Unsafe in QEMU's words: the size is given, so that the image need not be opened.
+    let arguments = ["create", "-q", "-u", "-f", "qcow2", "-o", "compat=1.1", "-F", "qcow2", "-b"].map(Path::new);
     run("qemu-img", arguments.into_iter().chain([image, &part, Path::new(&size)])).await?;
     fs::rename(&part, &disk).with_context(|| format!("cannot put the disk at {}", disk.display()))?;
     Ok(())

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use anyhow::Context;
+use jobs::desired::SegmentKind;
 use serde::Deserialize;
-use types::{Mtu, Segment};
+use types::{HostAddr, Mtu, Segment};
 
 use crate::mark::Mark;
 use crate::program::run;
@@ -25,6 +26,14 @@ pub struct Link {
 #[derive(Deserialize)]
 struct LinkInfo {
     info_kind: Option<String>,
+    info_data: Option<LinkData>,
+}
+
+/// What a VLAN or a VXLAN carries.
+#[derive(Deserialize)]
+struct LinkData {
+    id: Option<u32>,
+    local: Option<String>,
 }
 
 impl Links {
@@ -68,6 +77,7 @@ impl Links {
             .filter_map(|link| match link.kind() {
                 Some("bridge") => link.segment("rzb"),
                 Some("veth") => link.segment("rzh"),
+                Some("vlan" | "vxlan") => link.segment("rzx"),
                 _ => None,
             })
             .collect();
@@ -81,6 +91,19 @@ impl Link {
     /// What it is, as in "bridge".
     pub fn kind(&self) -> Option<&str> {
         self.linkinfo.as_ref()?.info_kind.as_deref()
+    }
+
+    /// Whether it is the way to other hosts that a segment of that kind needs.
+    pub fn carries(&self, kind: &SegmentKind, underlay: Option<HostAddr>) -> bool {
+        let data = self.linkinfo.as_ref().and_then(|info| info.info_data.as_ref());
+        let (id, local) = (data.and_then(|data| data.id), data.and_then(|data| data.local.as_deref()));
+        match (self.kind(), kind) {
+            (Some("vlan"), SegmentKind::Vlan { id: wanted }) => id == Some(u32::from(*wanted)),
+            (Some("vxlan"), SegmentKind::Vxlan { vni, .. }) => {
+                id == Some(*vni) && local.and_then(|local| local.parse().ok()) == underlay
+            }
+            _ => false,
+        }
     }
 
     /// The mark in its alias.

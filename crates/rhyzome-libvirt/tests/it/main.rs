@@ -5,5 +5,6 @@ mod crash;
 mod ground;
 mod lifecycle;
 mod outage;
+mod overlay;
 mod spoof;
 mod wire;

@@ -1,6 +1,7 @@
 //! `rhyzome admin`: work on the database directly, also while the core serves.
 
 mod agent;
+mod target;
 mod token;
 
 use std::path::PathBuf;
@@ -12,6 +13,7 @@ use types::SecretText;
 
 use super::output;
 use agent::AgentCommand;
+use target::TargetCommand;
 use token::TokenCommand;
 
 /// What can be done with the database.
@@ -23,6 +25,9 @@ pub enum AdminCommand {
     /// Agents.
     #[command(subcommand)]
     Agent(AgentCommand),
+    /// Routers and hypervisors.
+    #[command(subcommand)]
+    Target(TargetCommand),
 }
 
 /// Does it.
@@ -30,6 +35,7 @@ pub async fn run(command: AdminCommand) -> anyhow::Result<()> {
     match command {
         AdminCommand::Token(command) => token::run(command).await,
         AdminCommand::Agent(command) => agent::run(command).await,
+        AdminCommand::Target(command) => target::run(command).await,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use jobs::Object;
 use serde::{Deserialize, Serialize};
-use store::{Caller, Session, StoreError};
+use store::{Availability, Caller, Session, StoreError};
 use types::{ResourceId, TargetId, Version};
 
 use crate::render::Rendered;
@@ -106,6 +106,9 @@ async fn check_one<Mode>(session: &mut Session<'_, Mode>, awaited: &Await) -> Re
             Some("refused") => return Ok(Finding::Refused(format!("{object} was refused: {}", told(reason)))),
             _ => return Ok(Finding::Waiting(format!("{object} is tried again: {}", told(reason)))),
         }
+    }
+    if job.desired.is_none() && session.availability(awaited.target).await? == Availability::Lost {
+        return Ok(Finding::Satisfied);
     }
     match session.is_connected(awaited.target).await? {
         true => Ok(Finding::Waiting(format!("waits for {} to bring about {object}", awaited.target))),

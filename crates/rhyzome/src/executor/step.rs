@@ -5,6 +5,7 @@ use store::{Caller, Session, StoreError, Write};
 use types::{ImageId, InstanceId, NetworkId, PeerId, ResourceId, TargetId};
 
 use super::awaited::Await;
+use super::place;
 use crate::core::Core;
 use crate::image_source;
 use crate::render::{self, read, spec};
@@ -94,14 +95,14 @@ impl Step {
         match (self, resource) {
             (Self::Router, ResourceId::Network(id)) => network(core, session, id).await,
             (Self::RouterGone, ResourceId::Network(id)) => network_gone(session, id).await,
-            (Self::Place, ResourceId::Instance(id)) => place(session, id).await,
+            (Self::Place, ResourceId::Instance(id)) => place::begin(core, session, id).await,
             (Self::Segment | Self::CacheImage | Self::Machine, ResourceId::Instance(id)) => {
-                on_hypervisor(self, session, id).await
+                on_hypervisor(self, core, session, id).await
             }
             (Self::Lease, ResourceId::Instance(id)) => lease(core, session, id, true).await,
             (Self::LeaseGone, ResourceId::Instance(id)) => lease(core, session, id, false).await,
             (Self::MachineGone, ResourceId::Instance(id)) => machine_gone(session, id).await,
-            (Self::SegmentGone, ResourceId::Instance(id)) => segment_gone(session, id).await,
+            (Self::SegmentGone, ResourceId::Instance(id)) => segment_gone(core, session, id).await,
             (Self::Content, ResourceId::Image(id)) => content(core, session, id).await,
             (Self::CacheGone, ResourceId::Image(id)) => all_gone(session, id.into()).await,
             (Self::Admit, ResourceId::Peer(id)) => admit(core, session, id).await,
@@ -195,33 +196,12 @@ async fn all_gone(session: &mut Session<'_, Write>, resource: ResourceId) -> Res
     Ok(Begun::Awaiting(awaits))
 }
 
-/// Chooses the connected hypervisor with the fewest instances, once.
-async fn place(session: &mut Session<'_, Write>, id: InstanceId) -> Result<Begun, StoreError> {
-    let caller = Caller::core();
-    if session.placement(&caller, id).await?.is_some() {
-        return Ok(Begun::Awaiting(Vec::new()));
-    }
-    let connected: Vec<TargetId> = session
-        .targets(&caller, Some("hypervisor"))
-        .await?
-        .into_iter()
-        .filter(|row| row.target.connected)
-        .map(|row| row.target.id)
-        .collect();
-    let mut counted = Vec::with_capacity(connected.len());
-    for hypervisor in connected {
-        counted.push((session.placed_count(&caller, hypervisor).await?, hypervisor));
-    }
-    match counted.into_iter().min() {
-        Some((_, hypervisor)) => {
-            session.place(&caller, id, hypervisor).await?;
-            Ok(Begun::Awaiting(Vec::new()))
-        }
-        None => Ok(Begun::NotYet("no hypervisor is connected".to_owned())),
-    }
-}
-
-async fn on_hypervisor(step: Step, session: &mut Session<'_, Write>, id: InstanceId) -> Result<Begun, StoreError> {
+async fn on_hypervisor(
+    step: Step,
+    core: &Core,
+    session: &mut Session<'_, Write>,
+    id: InstanceId,
+) -> Result<Begun, StoreError> {
     let caller = Caller::core();
     let Some(hypervisor) = session.placement(&caller, id).await? else {
         return Ok(Begun::NotYet("the instance is not placed".to_owned()));
@@ -244,10 +224,19 @@ async fn on_hypervisor(step: Step, session: &mut Session<'_, Write>, id: Instanc
                 _ => {}
             }
         }
+        Step::Machine => {
+            if let Some(reason) = place::hold(session, id, hypervisor).await? {
+                return Ok(Begun::Impossible(reason));
+            }
+        }
         _ => {}
     }
     let rendered = match step {
-        Step::Segment => render::segment(session, &caller, hypervisor, network).await?,
+        Step::Segment => {
+            let rendered = render::segment(session, &caller, hypervisor, network, core.segments).await?;
+            core.segments.tell_others(session, network, hypervisor).await?;
+            rendered
+        }
         Step::CacheImage => render::image(session, &caller, hypervisor, image).await?,
         _ => render::instance(session, &caller, hypervisor, id).await?,
     };
@@ -282,7 +271,7 @@ async fn machine_gone(session: &mut Session<'_, Write>, id: InstanceId) -> Resul
 }
 
 /// Takes the network's segment off the hypervisor when no other instance there is on it.
-async fn segment_gone(session: &mut Session<'_, Write>, id: InstanceId) -> Result<Begun, StoreError> {
+async fn segment_gone(core: &Core, session: &mut Session<'_, Write>, id: InstanceId) -> Result<Begun, StoreError> {
     let caller = Caller::core();
     let Some(hypervisor) = session.placement(&caller, id).await? else { return Ok(Begun::Awaiting(Vec::new())) };
     let (_, asked) = spec::<api::Instance, _>(session, &caller, id).await?;
@@ -290,10 +279,12 @@ async fn segment_gone(session: &mut Session<'_, Write>, id: InstanceId) -> Resul
     let object = Object::Segment(network);
     let held = session.job(&caller, hypervisor, &object.to_string()).await?.is_some();
     let needed = session.placed_referrers(&caller, hypervisor, network.into(), id).await? > 0;
-    match held && !needed {
-        true => Ok(Begun::Awaiting(vec![Await::whole(render::gone(session, &caller, hypervisor, object).await?)])),
-        false => Ok(Begun::Awaiting(Vec::new())),
+    if !held || needed {
+        return Ok(Begun::Awaiting(Vec::new()));
     }
+    let gone = render::gone(session, &caller, hypervisor, object).await?;
+    core.segments.tell_others(session, network, hypervisor).await?;
+    Ok(Begun::Awaiting(vec![Await::whole(gone)]))
 }
 
 async fn content(core: &Core, session: &mut Session<'_, Write>, id: ImageId) -> Result<Begun, StoreError> {

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use api::agent::TargetKind;
+use api::agent::{Takes, TargetKind};
 use api::{Agent, Page, Timestamp};
 use axum::Json;
 use axum::extract::State;
-use store::AgentRow;
+use store::{AgentRow, Availability};
 use types::{ScopeKind, ScopeVerb};
 
 use super::access::SignedIn;
@@ -34,6 +34,11 @@ fn present(row: AgentRow) -> Agent {
         },
         name: row.target.name,
         connected: row.target.connected,
+        takes: match row.target.availability {
+            Availability::Open => Takes::All,
+            Availability::Drained => Takes::Drained,
+            Availability::Lost => Takes::Lost,
+        },
         last_seen_at: row.last_seen_at.map(Timestamp::from_unix_ms),
         software: row.software,
         capacity: row.capacity,

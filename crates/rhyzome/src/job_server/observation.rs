@@ -11,12 +11,13 @@ use crate::render::{read, wireguard_port};
 /// Notes on a resource whether its target has it as asked. One that failed keeps the reason why.
 pub async fn note_outcome(
     session: &mut Session<'_, Write>,
+    target: TargetId,
     object: Object,
     report: &JobReport,
 ) -> Result<(), StoreError> {
     let own = matches!(object, Object::Network(_) | Object::Instance(_));
     let caller = Caller::core();
-    if !own || !exists(session, object.resource()).await? {
+    if !own || !exists(session, object.resource()).await? || !holds(session, target, object).await? {
         return Ok(());
     }
     if session.resource(&caller, object.resource()).await?.state == "failed" {
@@ -36,7 +37,8 @@ pub async fn note_status(
 ) -> Result<(), StoreError> {
     let caller = Caller::core();
     let resource = object.resource();
-    if !exists(session, resource).await? || session.job(&caller, target, &object.to_string()).await?.is_none() {
+    // Who is told to have nothing of it has nothing to say of it: it may be elsewhere.
+    if !exists(session, resource).await? || !holds(session, target, object).await? {
         return Ok(());
     }
     let before = session.resource(&caller, resource).await?.status;
@@ -90,6 +92,11 @@ fn with_machine(known: InstanceStatus, seen: observed::Instance) -> InstanceStat
 fn to_json(status: &impl serde::Serialize) -> Result<serde_json::Value, StoreError> {
     serde_json::to_value(status)
         .map_err(|error| StoreError::Corrupt { column: "status.body", detail: error.to_string() })
+}
+
+async fn holds(session: &mut Session<'_, Write>, target: TargetId, object: Object) -> Result<bool, StoreError> {
+    let job = session.job(&Caller::core(), target, &object.to_string()).await?;
+    Ok(job.is_some_and(|job| job.desired.is_some()))
 }
 
 async fn exists(session: &mut Session<'_, Write>, resource: ResourceId) -> Result<bool, StoreError> {

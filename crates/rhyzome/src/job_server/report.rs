@@ -28,7 +28,7 @@ pub async fn keep(
     if !session.keep_report(&Caller::core(), target, &row).await? {
         return Ok(());
     }
-    observation::note_outcome(session, report.object, &row).await?;
+    observation::note_outcome(session, target, report.object, &row).await?;
     if let Some(status) = &report.status {
         observation::note_status(session, core, target, report.object, status).await?;
     }

@@ -36,6 +36,7 @@ impl Managed for Network {
         asked: &mut Asked<Self>,
         faults: &mut Vec<Fault>,
     ) -> Result<(), Refusal> {
+        asked.spec.mtu = ground.core.segments.mtu(asked.spec.mtu);
         check_alone(&mut asked.spec, &asked.name, ground.core.pools.peers, faults);
         Ok(())
     }
@@ -64,7 +65,8 @@ impl Managed for Network {
             .ok_or_else(|| Refusal::Unavailable("no router has been invited yet".to_owned()))?;
         let slot = ground.session.take_slot(ground.caller, router, id).await?;
         wireguard_port(ground.core.wireguard_first_port, slot)?;
-        ground.session.take_segment(ground.caller, id).await?;
+        let segment = ground.session.take_segment(ground.caller, id).await?;
+        ground.core.segments.require(segment)?;
         let pool = (ground.core.pools.networks, PREFIX);
         let subnet = match ground.session.take_subnet(ground.caller, router, id, asked.spec.subnet, pool).await {
             Err(StoreError::Refused { constraint: Constraint::Unique }) => {

@@ -26,7 +26,7 @@ pub struct Installation {
     http: String,
     environment: Vec<(&'static str, OsString)>,
     core: Option<Child>,
-    agents: Vec<(CancellationToken, tokio::task::JoinHandle<()>)>,
+    agents: Vec<(String, CancellationToken, tokio::task::JoinHandle<()>)>,
 }
 
 /// A port that is free at this moment.
@@ -194,11 +194,25 @@ impl Installation {
         let task = tokio::spawn(async move {
             jobs::agent::run(&config, "simulated", target, token).await.unwrap();
         });
-        self.agents.push((shutdown, task));
+        self.agents.push((name.to_owned(), shutdown, task));
         let client = self.client("tester");
         until(&format!("{name} to connect"), async || {
             let agents = client.agents().await.ok()?.items;
             agents.iter().any(|agent| agent.name == name && agent.connected).then_some(())
+        })
+        .await;
+    }
+
+    /// Ends the agent of that target, and waits until the core knows.
+    pub async fn stop_agent(&mut self, name: &str) {
+        let place = self.agents.iter().position(|(running, ..)| running == name).unwrap();
+        let (_, shutdown, task) = self.agents.remove(place);
+        shutdown.cancel();
+        task.await.unwrap();
+        let client = self.client("tester");
+        until(&format!("{name} to leave"), async || {
+            let agents = client.agents().await.ok()?.items;
+            agents.iter().any(|agent| agent.name == name && !agent.connected).then_some(())
         })
         .await;
     }
@@ -211,7 +225,7 @@ impl Installation {
 
 impl Drop for Installation {
     fn drop(&mut self) {
-        for (shutdown, task) in &self.agents {
+        for (_, shutdown, task) in &self.agents {
             shutdown.cancel();
             task.abort();
         }

@@ -12,7 +12,7 @@ use types::Sha256Digest;
 use crate::installation::{Installation, ended, named, qcow2, succeeded, until};
 
 /// A core with a simulated router, and somebody who may do everything.
-async fn with_router() -> (Installation, Arc<Simulated>, api::Client) {
+pub async fn with_router() -> (Installation, Arc<Simulated>, api::Client) {
     let mut installation = Installation::start().await;
     let router = Arc::new(Simulated::router());
     installation.agent("router", "router", &router).await;
@@ -27,7 +27,7 @@ async fn join_hypervisor(installation: &mut Installation) -> Arc<Simulated> {
     hypervisor
 }
 
-async fn upload(client: &api::Client, name: &str) {
+pub async fn upload(client: &api::Client, name: &str) {
     let bytes = qcow2();
     let sha256 = Sha256Digest::from_bytes(Sha256::digest(&bytes).into());
     let body: ImageCreate = serde_json::from_value(json!({"name": name, "spec": {"sha256": sha256}})).unwrap();
@@ -37,7 +37,7 @@ async fn upload(client: &api::Client, name: &str) {
     succeeded(client, accepted.operation).await;
 }
 
-async fn network(client: &api::Client, name: &str) -> Network {
+pub async fn network(client: &api::Client, name: &str) -> Network {
     let body = serde_json::from_value(json!({"name": name})).unwrap();
     let accepted = client.create::<Network>(&body).await.unwrap();
     assert_eq!(accepted.resource.state, State::Creating);

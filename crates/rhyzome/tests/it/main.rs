@@ -10,4 +10,5 @@ mod image_url;
 mod installation;
 mod lifecycle;
 mod opening;
+mod placement;
 mod refusal;

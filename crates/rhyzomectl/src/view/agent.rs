@@ -5,7 +5,8 @@ use api::Agent;
 use super::{known, moment};
 
 /// The head of a list of agents.
-pub const AGENT_COLUMNS: &[&str] = &["NAME", "KIND", "TARGET", "CONNECTED", "LAST SEEN", "PENDING", "SOFTWARE"];
+pub const AGENT_COLUMNS: &[&str] =
+    &["NAME", "KIND", "TARGET", "CONNECTED", "TAKES", "LAST SEEN", "PENDING", "SOFTWARE"];
 
 /// One agent in a list.
 pub fn agent_row(agent: &Agent) -> Vec<String> {
@@ -14,6 +15,7 @@ pub fn agent_row(agent: &Agent) -> Vec<String> {
         agent.kind.as_str().to_owned(),
         agent.target.to_string(),
         if agent.connected { "yes" } else { "no" }.to_owned(),
+        agent.takes.as_str().to_owned(),
         agent.last_seen_at.map(moment).unwrap_or_default(),
         agent.pending_jobs.to_string(),
         known(agent.software.as_ref()),

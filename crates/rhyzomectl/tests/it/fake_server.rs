@@ -414,7 +414,7 @@ async fn operations(State(world): State<Shared>) -> Response {
 async fn agents() -> Response {
     let agent = json!({
         "id": "agt-1hcp2k7w8q3zd", "target": "tgt-1hcp2k7w8q3zd", "tenant": "local", "kind": "router", "name": "edge",
-        "connected": true, "last_seen_at": MOMENT, "software": "rhyzome-openwrt 0.1.0", "capacity": {},
+        "connected": true, "takes": "all", "last_seen_at": MOMENT, "software": "rhyzome-openwrt 0.1.0", "capacity": {},
         "pending_jobs": 0,
     });
     axum::Json(json!({ "items": [agent] })).into_response()

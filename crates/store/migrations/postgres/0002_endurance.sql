@@ -33,3 +33,14 @@ CREATE INDEX agent_by_replica ON agent (replica);
 CREATE INDEX operation_by_owner ON operation (owner);
 UPDATE operation SET owner = NULL, lease_until = NULL;
 UPDATE agent SET connected = 0;
+
+-- What may be placed on a target, and what each instance takes of its hypervisor.
+ALTER TABLE target ADD COLUMN drained_at BIGINT;
+ALTER TABLE target ADD COLUMN lost_at BIGINT;
+ALTER TABLE placement ADD COLUMN vcpus BIGINT NOT NULL DEFAULT 0;
+ALTER TABLE placement ADD COLUMN memory_mib BIGINT NOT NULL DEFAULT 0;
+ALTER TABLE placement ADD COLUMN disk_bytes BIGINT NOT NULL DEFAULT 0;
+UPDATE placement SET
+    vcpus = COALESCE((SELECT CAST(CAST(r.spec AS JSONB) ->> 'vcpus' AS BIGINT) FROM resource r WHERE r.id = placement.instance), 0),
+    memory_mib = COALESCE((SELECT CAST(CAST(r.spec AS JSONB) ->> 'memory_mib' AS BIGINT) FROM resource r WHERE r.id = placement.instance), 0),
+    disk_bytes = COALESCE((SELECT CAST(CAST(r.spec AS JSONB) ->> 'disk_bytes' AS BIGINT) FROM resource r WHERE r.id = placement.instance), 0);

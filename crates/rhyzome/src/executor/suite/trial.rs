@@ -375,6 +375,7 @@ async fn join(core: &Core, tenant: &TenantName, kind: &str) -> TargetId {
         vcpus: Some(400),
         memory: types::MemorySize::try_from(400 * 1024).ok(),
         disk_bytes: Some(1 << 44),
+        underlay: None,
         note: None,
     };
     let capacity = serde_json::to_value(&capacity).unwrap();
