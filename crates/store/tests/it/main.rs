@@ -3,8 +3,10 @@
 
 mod agent;
 mod allocation;
+mod contention;
 mod ground;
 mod job;
+mod migration;
 mod opening;
 mod operation;
 mod resource;
