@@ -1,5 +1,6 @@
 //! The agent's configuration, `rhyzome-openwrt.json`.
 
+use std::num::NonZeroU8;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -37,10 +38,10 @@ pub struct Configuration {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RouterConfig {
-    /// Its ubus, as in `https://192.168.1.1/ubus`.
+    /// Its ubus, as in `https://192.168.1.1/ubus`; on the router itself `ubus:///var/run/ubus/ubus.sock`.
     pub url: String,
-    /// The certificate of the CA that the router's certificate must come from, in PEM.
-    pub ca: PathBuf,
+    /// The certificate of the CA that the router's certificate must come from, in PEM; for HTTPS.
+    pub ca: Option<PathBuf>,
     /// The user of rpcd.
     pub username: String,
     /// The file with its password, readable by its owner alone.
@@ -48,6 +49,9 @@ pub struct RouterConfig {
     /// How long the router waits for the confirmation of a change before it undoes it.
     #[serde(default = "rollback_timeout_seconds")]
     pub rollback_timeout_seconds: RollbackTimeout,
+    /// How long a call may take, in seconds.
+    #[serde(default = "call_timeout_seconds")]
+    pub call_timeout_seconds: NonZeroU8,
     /// The file that all our programs on this machine lock while they change the router.
     #[serde(default = "lock_file")]
     pub lock_file: PathBuf,
@@ -82,6 +86,11 @@ fn wan() -> String {
 /// What LuCI itself asks for.
 fn rollback_timeout_seconds() -> RollbackTimeout {
     RollbackTimeout(90)
+}
+
+/// A router that is busy reloading answers late.
+fn call_timeout_seconds() -> NonZeroU8 {
+    NonZeroU8::new(30).expect("invariant: thirty is not zero")
 }
 
 fn lock_file() -> PathBuf {

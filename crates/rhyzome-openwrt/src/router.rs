@@ -1,14 +1,16 @@
 //! The router as the agent talks to it: reads, commands and transactions over ubus.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use pki::{Alpn, Roots, client_config};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use ubus::{
-    BoxError, Client, Credentials, Https, Limits, Outcome, Session, Status, Transaction, TransactionError, Ubus,
+    BoxError, Client, Credentials, Https, Limits, Local, Outcome, Session, Status, Transaction, TransactionError, Ubus,
     UbusError,
 };
 use uci::{Change, Config, PackageName};
@@ -42,14 +44,34 @@ pub struct Output {
 /// The process ids of the running instances of dnsmasq, by the names of their sections.
 pub type NameServers = BTreeMap<String, u64>;
 
+/// What comes before the path of a local socket.
+const LOCAL: &str = "ubus://";
+
+/// The way to the router.
+fn connection(config: &RouterConfig) -> anyhow::Result<Arc<dyn Ubus>> {
+    let deadline = Duration::from_secs(config.call_timeout_seconds.get().into());
+    if let Some(socket) = config.url.strip_prefix(LOCAL) {
+        ensure!(
+            socket.starts_with('/'),
+            "router.url: {:?} is no local socket; expected one as in {LOCAL}{}",
+            config.url,
+            Local::SOCKET
+        );
+        return Ok(Arc::new(Local::new(Path::new(socket)).with_deadline(deadline)));
+    }
+    let path = config.ca.as_ref().context("router.ca is missing; expected the CA of the router's certificate")?;
+    let ca = config::file::read(path).context("router.ca")?;
+    let roots = Roots::from_pem(&ca).with_context(|| format!("router.ca: {}", path.display()))?;
+    let limits = Limits { total: deadline, ..Limits::default() };
+    let ubus = Https::new(&config.url, client_config(&roots, None, Alpn::Http1)?, limits);
+    Ok(Arc::new(ubus.context("router.url")?))
+}
+
 impl Router {
     /// The router that a configuration names. Reads its files and connects to nothing.
     pub fn configured(config: &RouterConfig) -> anyhow::Result<Self> {
-        let ca = config::file::read(&config.ca).context("router.ca")?;
-        let roots = Roots::from_pem(&ca).with_context(|| format!("router.ca: {}", config.ca.display()))?;
         let password = config::file::read_secret(&config.password_file).context("router.password_file")?;
-        let ubus = Https::new(&config.url, client_config(&roots, None, Alpn::Http1)?, Limits::default());
-        let ubus = ubus.context("router.url")?;
+        let ubus = connection(config)?;
         let rollback = config.rollback_timeout_seconds.get();
         let settings = ubus::Settings {
             rollback,
@@ -58,7 +80,7 @@ impl Router {
             ..ubus::Settings::new(&config.lock_file)
         };
         let credentials = Credentials { username: config.username.clone(), password };
-        Self::new(Arc::new(ubus), credentials, settings)
+        Self::new(ubus, credentials, settings)
     }
 
     /// The router at the other end of `ubus`.

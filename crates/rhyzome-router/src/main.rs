@@ -9,6 +9,8 @@ use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
 use config::Loaded;
 use rhyzome_router::certificate::Certificate;
+use rhyzome_router::fault::{Faults, Rule};
+use rhyzome_router::local_socket::LocalSocket;
 use rhyzome_router::machine::{NamespaceMachine, Surroundings};
 use rhyzome_router::namespace::Namespace;
 use rhyzome_router::router::Router;
@@ -35,6 +37,9 @@ enum Command {
         /// Only say what is wrong with the configuration.
         #[arg(long)]
         check_config: bool,
+        /// Misbehave, as in uci.apply#2=hang; the file `faults` in the data folder says more and may change. For tests.
+        #[arg(long, value_name = "CALL[#NUMBER]=FAULT", value_delimiter = ',')]
+        fault: Vec<Rule>,
     },
     /// Remove what a router that was killed has left on the machine. Its data stays.
     Cleanup {
@@ -54,8 +59,8 @@ fn main() -> ExitCode {
     let ansi = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(ansi).with_max_level(tracing::Level::INFO).init();
     let done = match Arguments::parse().command {
-        Command::Serve { file, check_config: true } => check(&file),
-        Command::Serve { file, check_config: false } => serve(&file),
+        Command::Serve { file, check_config: true, .. } => check(&file),
+        Command::Serve { file, check_config: false, fault } => serve(&file, fault),
         Command::Cleanup { file } => cleanup(&file),
     };
     match done {
@@ -80,18 +85,18 @@ fn check(file: &SettingsFile) -> Result<()> {
     Ok(())
 }
 
-fn serve(file: &SettingsFile) -> Result<()> {
+fn serve(file: &SettingsFile, faults: Vec<Rule>) -> Result<()> {
     let Loaded { value: settings, path } = file.load()?;
     let ready = settings.check(&path)?;
     need_root()?;
     let state = State::open(&settings.data_dir)?;
-    let served = run(&settings, &state, ready);
+    let served = run(&settings, &state, ready, Faults::new(faults, &state.faults()));
     // Also after a failure: what was made so far must not stay.
     tear_down(&settings, &state);
     served
 }
 
-fn run(settings: &Settings, state: &State, ready: Ready) -> Result<()> {
+fn run(settings: &Settings, state: &State, ready: Ready, faults: Faults) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     // Before anything is made, so that whoever ends the program early leaves nothing.
     let mut signals = {
@@ -125,6 +130,8 @@ fn run(settings: &Settings, state: &State, ready: Ready) -> Result<()> {
         let server = Server::bind(settings.listen, certificate);
         let server = server.await.with_context(|| format!("cannot listen on {}", settings.listen))?;
         let address = server.address()?;
+        let socket = state.socket();
+        let local = LocalSocket::bind(&socket).with_context(|| format!("cannot listen on {}", socket.display()))?;
         config::file::write_public(&state.address(), format!("{address}\n").as_bytes())?;
         tracing::info!(%address, netns = settings.netns, "the router is up");
         let mut ended = Ok(());
@@ -135,7 +142,10 @@ fn run(settings: &Settings, state: &State, ready: Ready) -> Result<()> {
                 _ = broken => ended = Err(anyhow::anyhow!("the thread inside the namespace ended")),
             }
         };
-        server.serve(router, stop).await;
+        tokio::select! {
+            () = server.with_faults(faults).serve(Arc::clone(&router), stop) => {}
+            () = local.serve(router) => {}
+        }
         ended
     })
 }

@@ -7,10 +7,12 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, watch};
 
+use crate::fault::Fault;
 use crate::json::{Json, Members};
+use crate::local_socket::Called;
 use crate::question::Question;
-use crate::rpc::{self, Body, Fault, Request, Wish};
-use crate::rpcd::{Outcome, Rpcd};
+use crate::rpc::{self, Body, Request, Wish};
+use crate::rpcd::{Outcome, Refusal, Rpcd};
 use crate::session::Moment;
 use crate::status::{self, Answer};
 
@@ -85,7 +87,7 @@ impl<M: Machine> Router<M> {
                 Ok(answer) => rpc::reply_bare(id, answer),
                 Err(fault) => rpc::error(id, fault),
             },
-            Ok(Wish::Names | Wish::List(_)) => rpc::error(id, Fault::Parse),
+            Ok(Wish::Names | Wish::List(_)) => rpc::error(id, rpc::Fault::Parse),
             Err(fault) => rpc::error(id, fault),
         }
     }
@@ -112,13 +114,30 @@ impl<M: Machine> Router<M> {
         object: String,
         method: String,
         args: Members,
-    ) -> Result<Answer, Fault> {
+    ) -> Result<Answer, rpc::Fault> {
+        self.step(move |rpcd, now| rpcd.call(&sid, &object, &method, &args, now)).await
+    }
+
+    /// Makes a call that comes over the local socket.
+    pub(crate) async fn call_local(self: &Arc<Self>, object: String, method: String, args: Members) -> Called {
+        self.step(move |rpcd, now| rpcd.call_local(&object, &method, args, now)).await
+    }
+
+    /// The names of all objects.
+    pub(crate) fn object_names(&self) -> Vec<String> {
+        self.lock().object_names()
+    }
+
+    async fn step<F>(self: &Arc<Self>, call: F) -> Called
+    where
+        F: FnOnce(&mut Rpcd, Moment) -> Result<Outcome, Refusal> + Send + 'static,
+    {
         let router = Arc::clone(self);
         // The state machine writes files, and waits until they are on disk.
         let step = tokio::task::spawn_blocking(move || {
             let now = router.now();
             let mut rpcd = router.lock();
-            let outcome = rpcd.call(&sid, &object, &method, &args, now);
+            let outcome = call(&mut rpcd, now);
             (outcome, rpcd.take_changed())
         });
         let (outcome, changed) = step.await.expect("invariant: the state machine does not panic");
@@ -134,8 +153,8 @@ impl<M: Machine> Router<M> {
         }
     }
 
-    async fn ask(&self, question: Question) -> Result<Answer, Fault> {
-        tokio::time::timeout(CALL_LIMIT, self.machine.ask(question)).await.map_err(|_| Fault::Timeout)
+    async fn ask(&self, question: Question) -> Result<Answer, rpc::Fault> {
+        tokio::time::timeout(CALL_LIMIT, self.machine.ask(question)).await.map_err(|_| rpc::Fault::Timeout)
     }
 
     /// Lets time pass, for ever: applies that nobody confirms are rolled back when that is due.
@@ -154,6 +173,15 @@ impl<M: Machine> Router<M> {
             });
             let changed = tick.await.expect("invariant: the state machine does not panic");
             self.follow(changed);
+        }
+    }
+
+    /// Has a fault that lies with rpcd happen before the next call.
+    pub(crate) fn suffer(&self, fault: Option<Fault>) {
+        let mut rpcd = self.lock();
+        rpcd.is_full = fault == Some(Fault::Full);
+        if fault == Some(Fault::RestartRpcd) {
+            rpcd.restart();
         }
     }
 

@@ -3,19 +3,24 @@
 //! does no other input or output.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::account::Passwords;
-use crate::acl::{self, Membership};
+use crate::acl::{self, Grants, Membership};
 use crate::configs::Configs;
 use crate::json::{Json, Members};
 use crate::object;
 use crate::object::apply::Pending;
 use crate::object::shell::Staging;
 use crate::question::Question;
-use crate::session::{Moment, Sessions};
+use crate::session::{Moment, NOBODY, Session, Sessions};
 use crate::signature;
 use crate::status::{Answer, Status};
+
+/// The argument in which a call over the local socket names its session.
+const SID: &str = "ubus_rpc_session";
+/// The session of calls over the local socket that name none. Nobody comes to it over HTTP.
+const ROOT: &str = "";
 
 /// What a call comes to.
 #[derive(Debug)]
@@ -57,6 +62,8 @@ pub struct Rpcd {
     pub(crate) pending: Option<Pending>,
     /// What the `uci` command has staged, beside all sessions.
     pub(crate) command_line: Staging,
+    /// Whether nothing can be written.
+    pub(crate) is_full: bool,
     pub(crate) new_id: Box<dyn FnMut() -> [u8; 16] + Send>,
     interfaces: Vec<String>,
     changed: BTreeSet<String>,
@@ -72,14 +79,15 @@ pub(crate) struct Call<'a> {
 impl Rpcd {
     /// The state machine over these files. `new_id` gives the random bytes of a session id.
     pub fn new(folders: Folders, passwords: Passwords, new_id: impl FnMut() -> [u8; 16] + Send + 'static) -> Self {
-        let grants = acl::grants(&folders.acl, &Membership::unauthenticated());
+        let sessions = sessions(&folders.acl);
         Rpcd {
             configs: Configs::new(folders.config),
             acl_dir: folders.acl,
             passwords,
-            sessions: Sessions::new(grants, Moment::ZERO),
+            sessions,
             pending: None,
             command_line: Staging::default(),
+            is_full: false,
             new_id: Box::new(new_id),
             interfaces: Vec::new(),
             changed: BTreeSet::new(),
@@ -104,8 +112,7 @@ impl Rpcd {
 
     /// Starts anew: sessions, what is staged in them and a pending apply are forgotten. What was applied stays.
     pub fn restart(&mut self) {
-        let grants = acl::grants(&self.acl_dir, &Membership::unauthenticated());
-        self.sessions = Sessions::new(grants, Moment::ZERO);
+        self.sessions = sessions(&self.acl_dir);
         self.pending = None;
     }
 
@@ -131,24 +138,55 @@ impl Rpcd {
         if !self.has_object(object) {
             return Err(Refusal::NoObject);
         }
+        if sid == ROOT {
+            return Err(Refusal::Denied);
+        }
         let session = self.sessions.touch(sid, now).ok_or(Refusal::Denied)?;
         if !session.grants.allow("ubus", object, method) {
             return Err(Refusal::Denied);
         }
-        if args.iter().any(|(name, _)| name == "ubus_rpc_session") {
+        if args.iter().any(|(name, _)| name == SID) {
             return Err(Refusal::Arguments);
         }
-        if !signature::has_method(object, method) {
-            return Ok(Outcome::Answer(Err(Status::MethodNotFound)));
+        Ok(self.invoke(object, method, &Call { sid, args, now }))
+    }
+
+    /// Makes a call that comes over the local socket: no session is needed, and the one that it names need not have the
+    /// right to call the method.
+    ///
+    /// # Errors
+    /// When there is no such object.
+    pub fn call_local(
+        &mut self,
+        object: &str,
+        method: &str,
+        mut args: Members,
+        now: Moment,
+    ) -> Result<Outcome, Refusal> {
+        self.tick(now);
+        if !self.has_object(object) {
+            return Err(Refusal::NoObject);
         }
-        let call = Call { sid, args, now };
-        let outcome = match object {
-            "session" => Outcome::Answer(object::session::call(self, method, &call)),
-            "uci" => Outcome::Answer(object::uci::call(self, method, &call)),
-            "file" => object::file::call(self, method, &call),
-            _ => object::machine::call(self, object, method, &call),
+        let named = args.iter().position(|(name, _)| name == SID).map(|at| args.remove(at).1);
+        let sid = match (&named, object) {
+            (Some(Json::Text(sid)), _) => sid.as_str(),
+            (_, "session") => NOBODY,
+            _ => ROOT,
         };
-        Ok(outcome)
+        self.sessions.touch(sid, now);
+        Ok(self.invoke(object, method, &Call { sid, args: &args, now }))
+    }
+
+    fn invoke(&mut self, object: &str, method: &str, call: &Call<'_>) -> Outcome {
+        if !signature::has_method(object, method) {
+            return Outcome::Answer(Err(Status::MethodNotFound));
+        }
+        match object {
+            "session" => Outcome::Answer(object::session::call(self, method, call)),
+            "uci" => Outcome::Answer(object::uci::call(self, method, call)),
+            "file" => object::file::call(self, method, call),
+            _ => object::machine::call(self, object, method, call),
+        }
     }
 
     /// The names of all objects.
@@ -191,6 +229,17 @@ impl Rpcd {
             None => signature::has_object(object),
         }
     }
+}
+
+/// The sessions at the start: that of those who have not logged in, and that of programs on the router itself.
+fn sessions(acl_dir: &Path) -> Sessions {
+    let mut sessions = Sessions::new(acl::grants(acl_dir, &Membership::unauthenticated()), Moment::ZERO);
+    let mut everything = Grants::default();
+    for scope in ["ubus", "uci", "file"] {
+        everything.grant(scope, "*", "*");
+    }
+    sessions.insert(ROOT.to_owned(), Session::new(0, everything, Moment::ZERO));
+    sessions
 }
 
 impl Call<'_> {

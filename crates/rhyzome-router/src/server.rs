@@ -1,6 +1,5 @@
 //! uhttpd: HTTPS in front of the router.
 
-use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -11,7 +10,7 @@ use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, HeaderValue};
 use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Method, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use pki::TlsAcceptor;
 use tokio::net::{TcpListener, TcpStream};
@@ -19,15 +18,18 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::certificate::Certificate;
+use crate::fault::{Fault, Faults};
 use crate::json::Json;
 use crate::router::{Machine, Router};
-use crate::rpc::{self, BODY_LIMIT, Fault};
+use crate::rpc::{self, BODY_LIMIT, Body, Request, Wish};
 use crate::session::NOBODY;
 
 /// How long a connection may stay idle.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 /// How long a client may take to agree on keys.
 const HANDSHAKE: Duration = Duration::from_secs(10);
+/// The bytes of an answer that is far too long.
+const HUGE: usize = 100_000_000;
 /// How many connections are served at once; more wait.
 const CONNECTIONS: usize = 64;
 
@@ -35,6 +37,7 @@ const CONNECTIONS: usize = 64;
 pub struct Server {
     listener: TcpListener,
     certificate: Certificate,
+    faults: Arc<Faults>,
 }
 
 impl Server {
@@ -43,7 +46,13 @@ impl Server {
     /// # Errors
     /// When the address cannot be bound.
     pub async fn bind(listen: SocketAddr, certificate: Certificate) -> io::Result<Self> {
-        Ok(Server { listener: TcpListener::bind(listen).await?, certificate })
+        Ok(Server { listener: TcpListener::bind(listen).await?, certificate, faults: Arc::default() })
+    }
+
+    /// The same server, misbehaving.
+    #[must_use]
+    pub fn with_faults(self, faults: Faults) -> Self {
+        Server { faults: Arc::new(faults), ..self }
     }
 
     /// The address, with the port that the kernel chose if 0 was asked for.
@@ -85,24 +94,24 @@ impl Server {
                 }
             };
             let Some(tls) = self.certificate.acceptor() else { continue };
-            let (router, slots) = (Arc::clone(&router), Arc::clone(&slots));
+            let (router, slots, faults) = (Arc::clone(&router), Arc::clone(&slots), Arc::clone(&self.faults));
             tasks.spawn(async move {
                 let _slot = slots.acquire_owned().await.expect("invariant: the semaphore is never closed");
-                connection(stream, tls, router).await;
+                connection(stream, tls, router, faults).await;
             });
         }
     }
 }
 
-async fn connection<M: Machine>(stream: TcpStream, tls: TlsAcceptor, router: Arc<Router<M>>) {
+async fn connection<M: Machine>(stream: TcpStream, tls: TlsAcceptor, router: Arc<Router<M>>, faults: Arc<Faults>) {
     let stream = match tokio::time::timeout(HANDSHAKE, tls.accept(stream)).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => return tracing::debug!(%error, "no TLS handshake"),
         Err(_) => return tracing::debug!("no TLS handshake in time"),
     };
     let service = service_fn(move |request| {
-        let router = Arc::clone(&router);
-        async move { Ok::<_, Infallible>(respond(&router, request).await) }
+        let (router, faults) = (Arc::clone(&router), Arc::clone(&faults));
+        async move { respond(&router, &faults, request).await }
     });
     let served = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
@@ -114,17 +123,26 @@ async fn connection<M: Machine>(stream: TcpStream, tls: TlsAcceptor, router: Arc
     }
 }
 
-async fn respond<M: Machine>(router: &Arc<Router<M>>, request: Request<Incoming>) -> Response<Full<Bytes>> {
+/// The connection ends without an answer.
+#[derive(Debug, thiserror::Error)]
+#[error("a fault that was asked for")]
+struct Cut;
+
+async fn respond<M: Machine>(
+    router: &Arc<Router<M>>,
+    faults: &Faults,
+    request: hyper::Request<Incoming>,
+) -> Result<Response<Full<Bytes>>, Cut> {
     let path = request.uri().path().to_owned();
     let object = path.strip_prefix("/ubus/call/").map(str::to_owned);
     if !matches!(path.as_str(), "/ubus" | "/ubus/") && object.is_none() {
-        return empty(StatusCode::NOT_FOUND);
+        return Ok(empty(StatusCode::NOT_FOUND));
     }
     match *request.method() {
         Method::POST => {}
-        Method::OPTIONS => return empty(StatusCode::OK),
-        Method::GET | Method::HEAD => return empty(StatusCode::NOT_FOUND),
-        _ => return empty(StatusCode::BAD_REQUEST),
+        Method::OPTIONS => return Ok(empty(StatusCode::OK)),
+        Method::GET | Method::HEAD => return Ok(empty(StatusCode::NOT_FOUND)),
+        _ => return Ok(empty(StatusCode::BAD_REQUEST)),
     }
     let bearer = request
         .headers()
@@ -134,23 +152,51 @@ async fn respond<M: Machine>(router: &Arc<Router<M>>, request: Request<Incoming>
         .to_owned();
     let body = match Limited::new(request.into_body(), BODY_LIMIT).collect().await {
         Ok(body) => body.to_bytes(),
-        Err(error) if error.is::<LengthLimitError>() => return too_long(),
-        Err(_) => return empty(StatusCode::BAD_REQUEST),
+        Err(error) if error.is::<LengthLimitError>() => return Ok(too_long()),
+        Err(_) => return Ok(empty(StatusCode::BAD_REQUEST)),
     };
-    json(&match object {
+    let fault = strike(faults, &body);
+    router.suffer(fault);
+    match fault {
+        Some(Fault::Drop) => return Err(Cut),
+        Some(Fault::Hang) => std::future::pending().await,
+        Some(Fault::Html) => return Ok(text(b"<html><body>Please log in</body></html>".to_vec())),
+        Some(Fault::Half) => return Ok(text(br#"{"jsonrpc":"2.0","id":1,"result":[0,{"val"#.to_vec())),
+        Some(Fault::Types) => return Ok(text(br#"{"jsonrpc":2,"id":"x","result":{"0":[]}}"#.to_vec())),
+        Some(Fault::Status500) => return Ok(empty(StatusCode::INTERNAL_SERVER_ERROR)),
+        Some(Fault::Huge) => return Ok(text(vec![b' '; HUGE])),
+        Some(Fault::PowerOff) => std::process::abort(),
+        Some(Fault::Lose | Fault::RestartRpcd | Fault::Full) | None => {}
+    }
+    let answer = match object {
         Some(object) => router.answer_bare(&body, &object, &bearer).await,
         None => router.answer(&body).await,
-    })
+    };
+    match fault {
+        Some(Fault::Lose) => Err(Cut),
+        _ => Ok(json(&answer)),
+    }
+}
+
+/// What happens to a request; those of a batch are left alone.
+fn strike(faults: &Faults, body: &[u8]) -> Option<Fault> {
+    match rpc::parse(body) {
+        Body::One(Request { wish: Ok(Wish::Call { object, method, .. }), .. }) => faults.strike(&object, &method),
+        Body::One(_) | Body::Batch(_) => None,
+    }
 }
 
 fn too_long() -> Response<Full<Bytes>> {
-    let mut response = json(&rpc::error(Json::Null, Fault::Parse));
+    let mut response = json(&rpc::error(Json::Null, rpc::Fault::Parse));
     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     response
 }
 
 fn json(value: &Json) -> Response<Full<Bytes>> {
-    let text = serde_json::to_vec(value).expect("invariant: JSON prints");
+    text(serde_json::to_vec(value).expect("invariant: JSON prints"))
+}
+
+fn text(text: Vec<u8>) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(Bytes::from(text)));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response

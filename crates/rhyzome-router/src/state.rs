@@ -96,6 +96,18 @@ impl State {
         self.dir.join("address")
     }
 
+    /// The local socket of ubus.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.dir.join("ubus.sock")
+    }
+
+    /// The file of faults, which may be there.
+    #[must_use]
+    pub fn faults(&self) -> PathBuf {
+        self.dir.join("faults")
+    }
+
     /// The note that the namespace is ours to remove.
     #[must_use]
     pub fn namespace_note(&self) -> PathBuf {

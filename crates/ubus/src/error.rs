@@ -67,6 +67,16 @@ pub enum UbusError {
         /// What happened on the way.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// The router's certificate is not believed. Nothing was sent.
+    #[error("{object} {method}: the router's certificate is not believed: {reason}")]
+    Certificate {
+        /// The object.
+        object: String,
+        /// The method.
+        method: String,
+        /// Why, and what was expected.
+        reason: String,
+    },
     /// The answer did not come in time. The call may have been carried out.
     #[error("{object} {method}: no answer within {} ms", deadline.as_millis())]
     Deadline {
@@ -180,7 +190,8 @@ impl UbusError {
             Self::Transport { .. } | Self::Deadline { .. } | Self::Http { .. } => true,
             Self::Rpc { code, .. } => *code == RpcCode::Timeout,
             Self::Status { status, .. } => matches!(status, Status::Timeout | Status::ConnectionFailed),
-            Self::RequestTooLarge { .. }
+            Self::Certificate { .. }
+            | Self::RequestTooLarge { .. }
             | Self::ReplyTooLarge { .. }
             | Self::Malformed { .. }
             | Self::Denied { .. }

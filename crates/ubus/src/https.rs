@@ -1,5 +1,6 @@
 //! ubus over HTTPS, through uhttpd.
 
+use std::error::Error;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -75,11 +76,13 @@ impl Https {
     }
 
     async fn exchange(&self, body: Vec<u8>, object: &str, method: &str) -> Result<Vec<u8>, UbusError> {
-        let transport = |error: reqwest::Error| UbusError::Transport {
-            object: object.to_owned(),
-            method: method.to_owned(),
-            // The address is in every message of reqwest; it is ours and says nothing.
-            source: Box::new(error.without_url()),
+        let transport = |error: reqwest::Error| {
+            let (object, method) = (object.to_owned(), method.to_owned());
+            match disbelief(&error) {
+                Some(reason) => UbusError::Certificate { object, method, reason },
+                // The address is in every message of reqwest; it is ours and says nothing.
+                None => UbusError::Transport { object, method, source: Box::new(error.without_url()) },
+            }
         };
         let request = self.client.post(self.url.clone()).header(CONTENT_TYPE, "application/json").body(body);
         let response = request.send().await.map_err(transport)?;
@@ -95,6 +98,35 @@ impl Https {
                 limit: self.limits.reply,
             }),
         }
+    }
+}
+
+/// Why a certificate is not believed, where that is why a connection failed.
+fn disbelief(error: &reqwest::Error) -> Option<String> {
+    let mut causes = std::iter::successors(error.source(), |&cause| cause.source());
+    let refused = causes.find_map(|cause| match tls(cause)? {
+        rustls::Error::InvalidCertificate(refused) => Some(refused),
+        _ => None,
+    })?;
+    use rustls::CertificateError as E;
+    let reason = match refused {
+        E::UnknownIssuer => "another CA has signed it; expected one of the CA that is configured".to_owned(),
+        E::Expired | E::ExpiredContext { .. } => "it has expired; renew it, and look at both clocks".to_owned(),
+        E::NotValidYet | E::NotValidYetContext { .. } => "it is not valid yet; look at both clocks".to_owned(),
+        E::NotValidForName | E::NotValidForNameContext { .. } => {
+            "it is for another name; expected the host of the configured address".to_owned()
+        }
+        E::ApplicationVerificationFailure => "it is not the one whose fingerprint is pinned".to_owned(),
+        other => other.to_string(),
+    };
+    Some(reason)
+}
+
+/// The error of TLS that an error is or holds: errors of sockets hold what they come from without naming it their cause.
+fn tls<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
+    match error.downcast_ref::<std::io::Error>() {
+        Some(socket) => tls(socket.get_ref()?),
+        None => error.downcast_ref::<rustls::Error>(),
     }
 }
 

@@ -70,6 +70,9 @@ fn commit_config(rpcd: &mut Rpcd, sid: &str, config: &str) -> Result<(), Status>
     if replay(&mut tree, steps) == 0 {
         return Ok(());
     }
+    if rpcd.is_full {
+        return Err(Status::Unknown);
+    }
     rpcd.configs.write(config, &tree.to_string()).map_err(|error| {
         tracing::error!(config, %error, "cannot write a UCI file");
         Status::Unknown

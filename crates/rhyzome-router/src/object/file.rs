@@ -29,6 +29,9 @@ fn ask(rpcd: &Rpcd, method: &str, call: &Call<'_>) -> Result<FileQuestion, Statu
         "remove" => ("write", FileAction::Remove),
         _ => return Err(Status::MethodNotFound),
     };
+    if rpcd.is_full && method == "write" {
+        return Err(Status::Unknown);
+    }
     let path = normalised(path).ok_or(Status::PermissionDenied)?;
     if !rpcd.allows(call.sid, "file", &path, right) {
         return Err(Status::PermissionDenied);

@@ -1,7 +1,7 @@
 //! The transcripts that need only rpcd and uhttpd.
 
 use crate::running::Running;
-use crate::transcript::replay;
+use crate::transcript::{replay, replay_locally};
 
 macro_rules! scenarios {
     ($($test:ident: $name:literal,)*) => {
@@ -49,4 +49,46 @@ scenarios! {
     s31_apply_login_pending: "31-apply-login-pending",
     s32_rollback_loses_others: "32-rollback-loses-others",
     s34_file: "34-file",
+}
+
+// Scenarios that show in which order a request names its options stay with HTTP: our client sorts them.
+macro_rules! local_scenarios {
+    ($($test:ident: $name:literal,)*) => {
+        $(
+            #[test]
+            fn $test() {
+                let router = Running::bare();
+                replay_locally($name, &router.socket);
+            }
+        )*
+    };
+}
+
+local_scenarios! {
+    l12_uci_get: "12-uci-get",
+    l13_uci_add: "13-uci-add",
+    l15_uci_set: "15-uci-set",
+    l16_uci_delete: "16-uci-delete",
+    l17_uci_rename_order: "17-uci-rename-order",
+    l18_uci_changes_commit_revert: "18-uci-changes-commit-revert",
+    l19_uci_isolation: "19-uci-isolation",
+    l21_uci_stale_section: "21-uci-stale-section",
+    l23_apply_confirm: "23-apply-confirm",
+    l24_apply_timeout: "24-apply-timeout",
+    l25_apply_rollback: "25-apply-rollback",
+    l26_apply_while_pending: "26-apply-while-pending",
+    l27_apply_staged_later_is_replaced: "27-apply-staged-later-is-replaced",
+    l29_apply_false_while_pending: "29-apply-false-while-pending",
+    l31_apply_login_pending: "31-apply-login-pending",
+    l32_rollback_loses_others: "32-rollback-loses-others",
+}
+
+/// The session of programs on the router itself is nobody's over HTTP.
+#[test]
+fn an_empty_session_is_no_session() {
+    let router = Running::bare();
+    for sid in ["", " ", "0"] {
+        let reply = router.client.call(sid, "uci", "get", serde_json::json!({"config": "rpcd"}));
+        assert_eq!(reply["code"], -32002, "{sid:?}: {reply}");
+    }
 }

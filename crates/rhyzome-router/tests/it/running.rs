@@ -12,6 +12,7 @@ use rhyzome_router::account::Passwords;
 use rhyzome_router::certificate::Certificate;
 use rhyzome_router::command;
 use rhyzome_router::files::Root;
+use rhyzome_router::local_socket::LocalSocket;
 use rhyzome_router::question::Question;
 use rhyzome_router::router::{Machine, Router};
 use rhyzome_router::rpcd::{Folders, Rpcd};
@@ -29,6 +30,8 @@ pub struct Running {
     pub client: Client,
     /// Dropped before the folder: with it, the machine beneath ends.
     runtime: Option<Runtime>,
+    /// Its local socket.
+    pub socket: std::path::PathBuf,
     _dir: TempDir,
 }
 
@@ -67,8 +70,14 @@ impl Running {
         let server =
             runtime.block_on(Server::bind(SocketAddr::from(([127, 0, 0, 1], 0)), Certificate::fixed(tls))).unwrap();
         let address = server.address().unwrap();
+        let socket = dir.path().join("ubus.sock");
+        let local = {
+            let _inside = runtime.enter();
+            LocalSocket::bind(&socket).unwrap()
+        };
+        runtime.spawn(local.serve(Arc::clone(&router)));
         runtime.spawn(server.serve(router, std::future::pending()));
-        Running { client: Client::new(address, &certificate), runtime: Some(runtime), _dir: dir }
+        Running { client: Client::new(address, &certificate), runtime: Some(runtime), socket, _dir: dir }
     }
 }
 

@@ -7,7 +7,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rhyzome_router::json::Json;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
+use ubus::{SessionId, Ubus};
 
 use crate::client::Client;
 
@@ -23,6 +24,41 @@ struct Bindings(BTreeMap<String, String>);
 
 /// Replays `name` step by step and panics at the first reply that differs.
 pub fn replay(name: &str, client: &Client, act: &Action<'_>) {
+    replay_over(name, &Way::Https(client), act);
+}
+
+/// Replays the calls of `name` over the local socket. Those that uhttpd refuses are left out: it is not there.
+pub fn replay_locally(name: &str, socket: &Path) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let way = Way::Local { runtime, client: ubus::Local::new(socket) };
+    replay_over(name, &way, &|action| panic!("{action} needs a network"));
+}
+
+/// How a transcript's requests go to the router.
+enum Way<'a> {
+    Https(&'a Client),
+    Local { runtime: tokio::runtime::Runtime, client: ubus::Local },
+}
+
+impl Way<'_> {
+    /// Makes a call over the local socket; gives the reply that uhttpd would have made of it.
+    fn call(runtime: &tokio::runtime::Runtime, client: &ubus::Local, request: &Value) -> Value {
+        let word = |at: usize| request["params"][at].as_str().unwrap();
+        let sid = SessionId::parse(word(0)).unwrap();
+        let called = runtime.block_on(client.call(&sid, word(1), word(2), request["params"][3].clone()));
+        let result = match called {
+            Ok(None) => json!([0]),
+            Ok(Some(data)) => json!([0, data]),
+            Err(error) => match error.status() {
+                Some(status) => json!([status.code()]),
+                None => panic!("{request}: {error}"),
+            },
+        };
+        json!({"jsonrpc": "2.0", "id": request["id"], "result": result})
+    }
+}
+
+fn replay_over(name: &str, way: &Way<'_>, act: &Action<'_>) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/transcripts").join(name).with_extension("jsonl");
     let text = fs::read_to_string(path).unwrap();
     let mut bindings = Bindings::default();
@@ -38,7 +74,7 @@ pub fn replay(name: &str, client: &Client, act: &Action<'_>) {
         let deadline = Instant::now() + Duration::from_millis(step["poll_ms"].as_u64().unwrap_or(0));
         loop {
             let mut tried = bindings.clone();
-            match take(&step, client, act, &mut tried) {
+            match take(&step, way, act, &mut tried) {
                 Ok(()) => {
                     bindings = tried;
                     break;
@@ -52,7 +88,7 @@ pub fn replay(name: &str, client: &Client, act: &Action<'_>) {
     }
 }
 
-fn take(step: &Value, client: &Client, act: &Action<'_>, bindings: &mut Bindings) -> Result<(), String> {
+fn take(step: &Value, way: &Way<'_>, act: &Action<'_>, bindings: &mut Bindings) -> Result<(), String> {
     if let Some(action) = step.get("do") {
         return bindings.compare(&step["reply"], &act(action), "reply");
     }
@@ -63,6 +99,17 @@ fn take(step: &Value, client: &Client, act: &Action<'_>, bindings: &mut Bindings
             Some(bindings.fill(request["raw"].as_str().unwrap()))
         }
         request => Some(bindings.fill(step["text"].as_str().unwrap_or(&request.to_string()))),
+    };
+    let client = match way {
+        Way::Https(client) => client,
+        Way::Local { .. } if step["reply"].get("result").is_none() || body.is_none() => return Ok(()),
+        Way::Local { runtime, client } => {
+            let request: Value = serde_json::from_str(&body.unwrap_or_default()).unwrap();
+            let reply = Way::call(runtime, client, &request);
+            return bindings
+                .compare(&step["reply"], &reply, "reply")
+                .map_err(|difference| format!("{difference}\n  sent: {request}\n  got: {reply}"));
+        }
     };
     let headers = http["headers"].as_object().unwrap_or(&Map::new()).clone();
     let headers: Vec<(String, String)> =
