@@ -185,3 +185,52 @@ fn a_router_with_fw3_is_refused() {
     assert!(!output.status.success() && said(&output).contains("expected 22.03 or later"), "{}", said(&output));
     assert_eq!(router.flash(), before);
 }
+
+/// The program is cut off at a call, there or back; the same command again finishes.
+#[test]
+fn cut_off_anywhere_the_same_command_finishes() {
+    let router = Fresh::prepared("24.10");
+    let before = router.flash();
+    let faults = router.path("router/faults");
+    let pin = ["--fingerprint", &router.fingerprint];
+    for fault in
+        ["session.login#1", "file.read#4", "file.write#1", "file.write#3", "uci.add#1", "uci.set#1", "uci.apply#1"]
+    {
+        std::fs::write(&faults, format!("{fault}=drop")).unwrap();
+        let output = router.bootstrap(&pin);
+        assert!(!output.status.success(), "{fault}: {}", said(&output));
+        std::fs::remove_file(&faults).unwrap();
+        router.must(&pin);
+        assert!(router.check().status.success(), "{fault}");
+        router.must(&["--undo"]);
+        assert_eq!(router.flash(), before, "{fault}");
+    }
+    router.must(&pin);
+    for fault in ["uci.apply#1", "file.write#1", "file.remove#1", "file.remove#3"] {
+        std::fs::write(&faults, format!("{fault}=drop")).unwrap();
+        let output = router.bootstrap(&["--undo"]);
+        assert!(!output.status.success(), "{fault}: {}", said(&output));
+        std::fs::remove_file(&faults).unwrap();
+    }
+    router.must(&["--undo"]);
+    assert_eq!(router.flash(), before);
+}
+
+/// Killed while the switch waits for its confirmation: the router takes it back, and the next run waits for that.
+#[test]
+fn killed_before_the_confirmation_nobody_is_locked_out() {
+    let router = Fresh::prepared("24.10");
+    std::fs::write(router.path("router/faults"), "uci.confirm#1=hang").unwrap();
+    let mut child = router.command(&["--fingerprint", &router.fingerprint]).stderr(Stdio::null()).spawn().unwrap();
+    crate::real_router::eventually("the confirmation", || {
+        let log = std::fs::read_to_string(router.path("router.log")).unwrap();
+        log.contains("uci.confirm#1=hang").then_some(()).ok_or(log)
+    });
+    child.kill().unwrap();
+    child.wait().unwrap();
+    std::fs::remove_file(router.path("router/faults")).unwrap();
+    router.must(&[]);
+    let log = std::fs::read_to_string(router.path("router.log")).unwrap();
+    assert!(log.contains("an apply was not confirmed in time and is rolled back"), "{log}");
+    assert!(router.check().status.success());
+}

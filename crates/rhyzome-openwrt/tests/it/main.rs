@@ -2,6 +2,7 @@
 //! `rhyzome-router`.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod bad_router;
 mod bootstrap;
 mod fixture;
 mod networks;
@@ -10,4 +11,5 @@ mod program;
 mod real_router;
 mod render;
 mod scripted_router;
+mod suite;
 mod target;

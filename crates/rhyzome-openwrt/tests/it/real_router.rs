@@ -26,12 +26,29 @@ const PASSWORD: &str = "made-up-for-this-test";
 pub struct RealRouter {
     dir: tempfile::TempDir,
     process: Child,
+    /// Host and port.
+    pub address: String,
+    configuration: serde_json::Value,
     pub target: RouterTarget,
+}
+
+/// How the agent reaches its router.
+#[derive(Clone, Copy, Debug)]
+pub enum Transport {
+    /// From elsewhere.
+    Https,
+    /// On the router itself.
+    Local,
 }
 
 impl RealRouter {
     /// Starts a router and waits until it answers. The calling thread lives in namespaces of its own from then on.
     pub fn start() -> Self {
+        Self::reached(Transport::Https)
+    }
+
+    /// The same, reached over this transport.
+    pub fn reached(transport: Transport) -> Self {
         isolate();
         let dir = tempfile::tempdir().unwrap();
         let file = |name: &str| dir.path().join(name);
@@ -59,8 +76,12 @@ impl RealRouter {
         let configuration = json!({
             "agent": {"state_dir": file("agent")},
             "router": {
-                "url": format!("https://{address}/ubus"),
+                "url": match transport {
+                    Transport::Https => format!("https://{address}/ubus"),
+                    Transport::Local => format!("ubus://{}", file("router/ubus.sock").display()),
+                },
                 "ca": file("ca/ca.pem"),
+                "call_timeout_seconds": 3,
                 "username": "agent",
                 "password_file": file("password"),
                 "lock_file": file("router.lock"),
@@ -69,10 +90,34 @@ impl RealRouter {
             "segments": {"kind": "bridge"},
             "endpoint_host": "127.0.0.1",
         });
-        let configuration: Configuration =
-            config::parse(&configuration.to_string(), Path::new("rhyzome-openwrt.json")).unwrap();
-        let target = RouterTarget::configured(&configuration).unwrap();
-        Self { dir, process, target }
+        let target = target(&configuration);
+        Self { dir, process, address, configuration, target }
+    }
+
+    /// Has the router misbehave, or behave again where nothing is said; as `rhyzome-router --fault` reads it.
+    pub fn faults(&self, rules: &str) {
+        std::fs::write(self.path("router/faults"), rules).unwrap();
+    }
+
+    /// How many faults have struck.
+    pub fn struck(&self) -> usize {
+        let log = std::fs::read_to_string(self.path("router.log")).unwrap();
+        log.matches("a fault that was asked for").count()
+    }
+
+    /// Starts the router again after it went off.
+    pub fn switch_on(&mut self) {
+        self.process.wait().unwrap();
+        let settings = std::fs::read_to_string(self.path("router.json")).unwrap();
+        let port = self.address.rsplit(':').next().unwrap();
+        std::fs::write(self.path("router.json"), settings.replace("127.0.0.1:0", &format!("127.0.0.1:{port}")))
+            .unwrap();
+        self.process = serve(self.dir.path()).0;
+    }
+
+    /// The configuration of its agent.
+    pub fn configuration(&self) -> serde_json::Value {
+        self.configuration.clone()
     }
 
     /// The packages as they lie on the router's disk.
@@ -118,6 +163,13 @@ impl Drop for RealRouter {
             eprintln!("the router said:\n{}", std::fs::read_to_string(self.path("router.log")).unwrap_or_default());
         }
     }
+}
+
+/// The target that a configuration describes.
+pub fn target(configuration: &serde_json::Value) -> RouterTarget {
+    let configuration: Configuration =
+        config::parse(&configuration.to_string(), Path::new("rhyzome-openwrt.json")).unwrap();
+    RouterTarget::configured(&configuration).unwrap()
 }
 
 /// Starts the router that `router.json` in `dir` describes, whose data lies in `router` there, and waits until it
