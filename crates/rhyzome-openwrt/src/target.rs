@@ -51,7 +51,7 @@ pub struct Endpoint {
 impl RouterTarget {
     /// The target that `configuration` describes. Reads the files it names and connects to nothing.
     pub fn configured(configuration: &Configuration) -> anyhow::Result<Self> {
-        let settings = Settings { segments: configuration.segments, wan_zone: configuration.wan_zone.clone() };
+        let settings = Settings { segments: configuration.segments.clone(), wan_zone: configuration.wan_zone.clone() };
         let endpoint =
             Endpoint { host: configuration.endpoint_host.clone(), wan_interface: configuration.wan_interface.clone() };
         Ok(Self::new(Router::configured(&configuration.router)?, settings, endpoint))

@@ -186,7 +186,7 @@ mod tests {
         let drained = Candidate { availability: Availability::Drained, ..host(2) };
         let lost = Candidate { availability: Availability::Lost, ..host(2) };
         assert_eq!(reason(&need(1, 512), &[]), "no hypervisor is connected");
-        assert_eq!(reason(&need(1, 512), &[away.clone()]), "no hypervisor is connected");
+        assert_eq!(reason(&need(1, 512), std::slice::from_ref(&away)), "no hypervisor is connected");
         assert!(reason(&need(1, 512), &[away, drained, lost]).contains("drained"));
         let vxlan = Need { features: vec!["segment-vxlan"], ..need(1, 512) };
         assert!(reason(&vxlan, &[host(1)]).contains("segment-vxlan"));

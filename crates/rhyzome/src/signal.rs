@@ -118,7 +118,9 @@ impl Signals {
             Hint::Jobs(target) => drop(self.jobs.send(target)),
             Hint::Progress(target) => drop(self.progress.send(target)),
             Hint::Operation => self.operations.notify_one(),
-            Hint::Event => drop(self.events.send_replace(())),
+            Hint::Event => {
+                self.events.send_replace(());
+            }
         }
     }
 
