@@ -29,6 +29,21 @@ pub struct Installation {
     agents: Vec<(String, CancellationToken, tokio::task::JoinHandle<()>)>,
 }
 
+/// What these tests run on.
+pub fn engine() -> Engine {
+    Engine::of(env!("CARGO_CRATE_NAME"))
+}
+
+/// A core beside the first.
+pub struct Replica {
+    /// Where its API is.
+    pub http: String,
+    /// Where agents dial.
+    pub jobs: String,
+    /// The process.
+    pub process: Child,
+}
+
 /// A port that is free at this moment.
 pub fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
@@ -54,7 +69,7 @@ impl Installation {
         let dir = tempfile::tempdir().unwrap();
         let path = |name: &str| dir.path().join(name).display().to_string();
         let (http, jobs) = (free_port(), free_port());
-        let database = testbed::Ground::new(Engine::of(env!("CARGO_CRATE_NAME"))).await;
+        let database = testbed::Ground::new(engine()).await;
         let mut config = serde_json::json!({
             "data_dir": path("data"),
             "http": {"listen": format!("127.0.0.1:{http}")},
@@ -156,8 +171,32 @@ impl Installation {
 
     /// A client with the token in the file of that name.
     pub fn client(&self, token: &str) -> Client {
+        self.client_of(&self.http, token)
+    }
+
+    /// The same for another core.
+    pub fn client_of(&self, http: &str, token: &str) -> Client {
         let token = std::fs::read_to_string(self.file(token)).unwrap();
-        Client::new(&self.http, SecretText::new(token.trim().to_owned()), self.tls()).unwrap()
+        Client::new(http, SecretText::new(token.trim().to_owned()), self.tls()).unwrap()
+    }
+
+    /// Another core over the same database, with ports of its own.
+    pub fn replica(&self, only: Option<&str>) -> Replica {
+        let (http, jobs) = (free_port(), free_port());
+        let text = std::fs::read_to_string(self.file("rhyzome.json")).unwrap();
+        let mut config: serde_json::Value = serde_json::from_str(&text).unwrap();
+        config["http"]["listen"] = format!("127.0.0.1:{http}").into();
+        config["jobs"]["listen"] = format!("127.0.0.1:{jobs}").into();
+        let file = self.file(&format!("replica-{http}.json"));
+        std::fs::write(&file, config.to_string()).unwrap();
+        let log = std::fs::File::options().append(true).create(true).open(self.file("core.log")).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_rhyzome"));
+        command.args(["serve", "--config"]).arg(file).stdin(Stdio::null()).stderr(log).kill_on_drop(true);
+        if let Some(part) = only {
+            command.args(["--only", part]);
+        }
+        let (http, jobs) = (format!("https://127.0.0.1:{http}"), format!("https://127.0.0.1:{jobs}"));
+        Replica { http, jobs, process: command.spawn().unwrap() }
     }
 
     /// What the API is reached under.
@@ -184,11 +223,17 @@ impl Installation {
 
     /// Runs the agent of a simulated target.
     pub async fn agent(&mut self, kind: &str, name: &str, target: &Arc<Simulated>) {
+        self.agent_of(None, kind, name, target).await;
+    }
+
+    /// The same with a core of its own choice.
+    pub async fn agent_of(&mut self, core: Option<&str>, kind: &str, name: &str, target: &Arc<Simulated>) {
         let invitation = self.file(&format!("{name}.invitation"));
         if !invitation.exists() {
             self.invite(kind, name).await;
         }
-        let config = AgentConfig { core: None, invitation_file: Some(invitation), state_dir: self.file(name) };
+        let core = core.map(|core| core.parse().unwrap());
+        let config = AgentConfig { core, invitation_file: Some(invitation), state_dir: self.file(name) };
         let shutdown = CancellationToken::new();
         let (token, target) = (shutdown.clone(), Arc::clone(target));
         let task = tokio::spawn(async move {

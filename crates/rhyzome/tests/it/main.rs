@@ -12,3 +12,4 @@ mod lifecycle;
 mod opening;
 mod placement;
 mod refusal;
+mod replica;
