@@ -54,12 +54,14 @@ pub async fn run(command: TargetCommand) -> anyhow::Result<()> {
         TargetCommand::List { config } => list(config.as_deref()).await,
         TargetCommand::Drain(which) => {
             let store = open(&which).await?;
-            let mut session = store.write().await?;
-            let row = find(&mut session, &which.target).await?;
-            ensure!(row.target.availability != Availability::Lost, "{} was declared lost", which.target);
-            session.set_availability(row.target.id, Availability::Drained).await?;
-            let left = names(&mut session, row.target.id).await?;
-            session.commit().await?;
+            let (row, left) = store::transact!(store, async |session| -> anyhow::Result<_> {
+                let row = find(session, &which.target).await?;
+                ensure!(row.target.availability != Availability::Lost, "{} was declared lost", which.target);
+                session.set_availability(row.target.id, Availability::Drained).await?;
+                let left = names(session, row.target.id).await?;
+                Ok((row, left))
+            })
+            .await?;
             store.close().await;
             match left.is_empty() {
                 true => output::line(format_args!("{} is drained and holds no instance", row.target.name))?,
@@ -73,19 +75,21 @@ pub async fn run(command: TargetCommand) -> anyhow::Result<()> {
         }
         TargetCommand::Undrain(which) => {
             let store = open(&which).await?;
-            let mut session = store.write().await?;
-            let row = find(&mut session, &which.target).await?;
-            if row.target.availability == Availability::Lost {
-                let open = session.unanswered_jobs(&Caller::core(), row.target.id).await?;
-                ensure!(
-                    open.is_empty(),
-                    "{} has not confirmed yet that {} is gone: start its agent and try again",
-                    row.target.name,
-                    open.iter().map(|job| job.object.as_str()).collect::<Vec<_>>().join(", ")
-                );
-            }
-            session.set_availability(row.target.id, Availability::Open).await?;
-            session.commit().await?;
+            let row = store::transact!(store, async |session| -> anyhow::Result<_> {
+                let row = find(session, &which.target).await?;
+                if row.target.availability == Availability::Lost {
+                    let open = session.unanswered_jobs(&Caller::core(), row.target.id).await?;
+                    ensure!(
+                        open.is_empty(),
+                        "{} has not confirmed yet that {} is gone: start its agent and try again",
+                        row.target.name,
+                        open.iter().map(|job| job.object.as_str()).collect::<Vec<_>>().join(", ")
+                    );
+                }
+                session.set_availability(row.target.id, Availability::Open).await?;
+                Ok(row)
+            })
+            .await?;
             store.close().await;
             Ok(output::line(format_args!("{} takes instances again", row.target.name))?)
         }
@@ -124,9 +128,7 @@ async fn lose(which: &Which, yes: bool) -> anyhow::Result<()> {
             bail!("nothing was changed");
         }
     }
-    let mut session = store.write().await?;
-    let moved = loss::declare(&mut session, row.target.id).await?;
-    session.commit().await?;
+    let moved = store::transact!(store, async |session| loss::declare(session, row.target.id).await).await?;
     store.close().await;
     Ok(output::line(format_args!("{name} is lost; {} instances start elsewhere", moved.len()))?)
 }
