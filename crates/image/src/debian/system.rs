@@ -11,7 +11,7 @@ use super::recipe::{FINISH, GUEST_FILES, PACKAGES, Recipe};
 use crate::program::{self, run, run_heard, whole_path};
 
 /// What has to be installed.
-pub const PROGRAMS: &[&str] = &["apt-config", "mmdebstrap", "setpriv", "unshare", "sh", "tar"];
+pub const PROGRAMS: &[&str] = &["mmdebstrap", "apt-config", "setpriv", "unshare", "sh", "tar"];
 /// Every file of the image is at most this old: 2026-01-01.
 pub const EPOCH: &str = "1767225600";
 

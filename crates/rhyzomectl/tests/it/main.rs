@@ -3,6 +3,7 @@
 
 mod cli;
 mod fake_server;
+mod image_build;
 mod namespace;
 mod run;
 mod ssh;
