@@ -14,6 +14,7 @@ mod upkeep;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jobs::Object;
 use store::{Caller, Claim, NewEvent, OperationRow, Session, StoreError, Write};
 use tokio::sync::broadcast;
 use tokio::task::JoinSet;
@@ -203,8 +204,7 @@ async fn take_steps(
 ) -> Result<Look, StoreError> {
     let caller = Caller::core();
     let mut rendered = Vec::new();
-    // Neither a delete nor what takes a failed operation back can fail: there is nothing to return to.
-    let enduring = operation.action.ends_with(".delete") || operation.action.ends_with(conclusion::WITHDRAW);
+    let enduring = is_enduring(&operation.action);
     if let Some(reason) = operation.cancel_reason.as_ref().filter(|_| !enduring) {
         conclusion::fail(core, session, claim, operation, reason, &mut rendered).await?;
         return Ok(Look { stage: Stage::Ended, rendered });
@@ -259,6 +259,20 @@ async fn take_steps(
     }
     conclusion::succeed(session, claim, operation).await?;
     Ok(Look { stage: Stage::Ended, rendered })
+}
+
+/// Neither a delete nor what takes a failed operation back can fail: there is nothing to return to.
+pub fn is_enduring(action: &str) -> bool {
+    action.ends_with(".delete") || action.ends_with(conclusion::WITHDRAW)
+}
+
+/// What the running step of an operation waits for.
+pub fn awaited_objects(operation: &OperationRow) -> Result<Vec<(TargetId, Object)>, StoreError> {
+    let mut objects = Vec::new();
+    for row in operation.steps.iter().filter(|row| row.state == "running") {
+        objects.extend(awaited::read(&row.awaits)?.iter().map(|awaited| (awaited.target, awaited.object())));
+    }
+    Ok(objects)
 }
 
 /// Notes why an operation waits, and that it is stuck once its deadline has passed.

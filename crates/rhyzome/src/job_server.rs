@@ -303,7 +303,7 @@ impl Attendance {
         let first = !std::mem::replace(&mut self.compared, true);
         if first {
             for object in self.held.keys().filter(|object| !rows.iter().any(|row| row.object == **object)) {
-                tracing::warn!(target = %self.identity.target, object, "a target holds what the database does not know: see rhyzome admin orphan list");
+                tracing::warn!(target = %self.identity.target, object, "a target holds what the database does not know: see rhyzome admin orphans list");
             }
         }
         for row in rows {

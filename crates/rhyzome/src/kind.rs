@@ -151,7 +151,6 @@ macro_rules! every_kind {
         }
     };
 }
-#[cfg(test)]
 pub(crate) use every_kind;
 
 /// An id of every kind, in the order in which they can be made.

@@ -86,7 +86,8 @@ fn make_secret_key(path: &Path) -> anyhow::Result<()> {
     Ok(file::write_private(path, text.reveal().as_bytes())?)
 }
 
-fn read_secret_key(path: &Path) -> anyhow::Result<SecretKey> {
+/// Reads the key that seals the database's secrets.
+pub fn read_secret_key(path: &Path) -> anyhow::Result<SecretKey> {
     let text = file::read_secret(path)?;
     let bytes = data_encoding::BASE64.decode(text.reveal().trim().as_bytes()).ok();
     let bytes: [u8; 32] = bytes
@@ -96,7 +97,7 @@ fn read_secret_key(path: &Path) -> anyhow::Result<SecretKey> {
 }
 
 /// Holds the data directory of a core that must be the only one, until it is dropped.
-fn be_alone(config: &ServeConfig) -> anyhow::Result<File> {
+pub fn be_alone(config: &ServeConfig) -> anyhow::Result<File> {
     let path = config.data_dir.join("serve.lock");
     let lock = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
     match lock.try_lock() {

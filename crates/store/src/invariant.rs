@@ -120,7 +120,8 @@ const CHECKS: [Check; 17] = [
         remedy: RESTORE,
     },
     Check {
-        query: "SELECT o.id FROM operation o WHERE o.state = 'running' AND o.lease_until < $1 - 60000",
+        query: "SELECT o.id FROM operation o WHERE o.state = 'running' AND NOT EXISTS \
+                (SELECT 1 FROM replica c WHERE c.id = o.owner AND c.lease_until > $1 - 60000)",
         what: "the core that worked on the operation is gone, and no other has taken it over",
         remedy: WAIT,
     },

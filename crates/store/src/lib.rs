@@ -8,6 +8,7 @@
 
 mod agent;
 mod allocation;
+mod backup;
 mod caller;
 mod column;
 mod contention;
@@ -34,6 +35,7 @@ mod transaction;
 
 pub use agent::{AgentRow, EnrolledAgent, NewInvitation, TargetRow};
 pub use allocation::{AdmissionRow, LeaseRow};
+pub use backup::{place_copy, put_in_place};
 pub use caller::Caller;
 #[doc(hidden)]
 pub use contention::{Runs, Urgency};

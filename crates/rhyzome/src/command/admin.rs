@@ -1,10 +1,17 @@
 //! `rhyzome admin`: work on the database directly, also while the core serves.
 
 mod agent;
+mod backup;
+mod doctor;
+mod operation;
+mod orphan;
+mod restore;
+mod resume;
 mod target;
 mod token;
 
-use std::path::PathBuf;
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::Subcommand;
@@ -12,7 +19,11 @@ use data_encoding::BASE64URL_NOPAD;
 use types::SecretText;
 
 use super::output;
+use crate::serve::{open_store, read_config};
+use crate::serve_config::ServeConfig;
 use agent::AgentCommand;
+use operation::OperationCommand;
+use orphan::OrphanCommand;
 use target::TargetCommand;
 use token::TokenCommand;
 
@@ -28,6 +39,20 @@ pub enum AdminCommand {
     /// Routers and hypervisors.
     #[command(subcommand)]
     Target(TargetCommand),
+    /// Operations.
+    #[command(subcommand)]
+    Operation(OperationCommand),
+    /// What targets hold and the database does not know.
+    #[command(subcommand)]
+    Orphans(OrphanCommand),
+    /// Look for what is wrong; 1 if anything is.
+    Doctor(doctor::DoctorOptions),
+    /// Copy the database, also while the core serves.
+    Backup(backup::BackupOptions),
+    /// Put a backup in the place of the database; no core may serve.
+    Restore(restore::RestoreOptions),
+    /// Let a restored installation go on, after a look at what would change.
+    Resume(resume::ResumeOptions),
 }
 
 /// Does it.
@@ -36,7 +61,31 @@ pub async fn run(command: AdminCommand) -> anyhow::Result<()> {
         AdminCommand::Token(command) => token::run(command).await,
         AdminCommand::Agent(command) => agent::run(command).await,
         AdminCommand::Target(command) => target::run(command).await,
+        AdminCommand::Operation(command) => operation::run(command).await,
+        AdminCommand::Orphans(command) => orphan::run(command).await,
+        AdminCommand::Doctor(options) => doctor::run(options).await,
+        AdminCommand::Backup(options) => backup::run(options).await,
+        AdminCommand::Restore(options) => restore::run(options).await,
+        AdminCommand::Resume(options) => resume::run(options).await,
     }
+}
+
+/// The configuration and the database that it names.
+async fn open(config: Option<&Path>) -> anyhow::Result<(ServeConfig, store::Store)> {
+    let config = read_config(config)?;
+    let store = open_store(&config).await?;
+    Ok((config, store))
+}
+
+/// Asks a person at the terminal. Where there is none, nothing is done without being told so.
+fn agrees(question: &str) -> anyhow::Result<bool> {
+    if !std::io::stdin().is_terminal() {
+        anyhow::bail!("{question}? say --yes, as there is no terminal to ask at");
+    }
+    eprint!("{question}? [y/N] ");
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer).context("no answer")?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
 /// 256 random bits as text.

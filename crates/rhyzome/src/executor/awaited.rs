@@ -43,6 +43,11 @@ impl Await {
         Self { target: rendered.target, object: ObjectText(rendered.object), version: rendered.version, entry: None }
     }
 
+    /// The object that is waited for.
+    pub fn object(&self) -> Object {
+        self.object.0
+    }
+
     /// Waits for one entry of the object; its siblings may fail.
     pub fn entry(rendered: Rendered, entry: impl Into<ResourceId>) -> Self {
         Self { entry: Some(entry.into()), ..Self::whole(rendered) }

@@ -7,10 +7,41 @@
 mod trial;
 mod world;
 
+use testbed::Engine;
 use types::ResourceId;
 
 use crate::kind::{EVERY, Managed, every_kind, plan};
 use trial::{Fault, Rest, Trial};
+
+/// Each test on each engine.
+macro_rules! on_both {
+    ($($test:ident)*) => {
+        mod sqlite {
+            $(#[tokio::test]
+            async fn $test() {
+                super::$test(testbed::Engine::Sqlite).await;
+            })*
+        }
+
+        mod postgres {
+            $(#[tokio::test]
+            async fn $test() {
+                super::$test(testbed::Engine::Postgres).await;
+            })*
+        }
+    };
+}
+on_both! {
+    every_step_twice
+    a_crash_before_and_after_every_transaction
+    a_crash_within_every_transaction
+    a_delete_at_every_point
+    a_refusal_at_every_step
+    two_that_end_at_once_leave_nothing
+    what_needs_a_failed_network_fails_with_it
+    what_is_late_is_stuck_until_it_goes_on
+    an_unreadable_row_stops_no_other
+}
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,12 +53,18 @@ enum Verb {
 
 const VERBS: [Verb; 3] = [Verb::Create, Verb::Update, Verb::Delete];
 
-/// How much of a transaction is done before a crash within it.
-const CUTS: [usize; 6] = [1, 3, 8, 20, 45, 90];
+/// How much of a transaction is done before a crash within it. What is not committed is undone by the engine, so that
+/// one place in the middle is enough where every run is slow.
+fn cuts(engine: Engine) -> &'static [usize] {
+    match engine {
+        Engine::Sqlite => &[1, 3, 8, 20, 45, 90],
+        Engine::Postgres => &[20],
+    }
+}
 
 /// An installation with what a kind needs, and how it is at rest.
-async fn ground(kind: ResourceId) -> (Trial, Rest) {
-    let mut trial = Trial::new().await;
+async fn ground(engine: Engine, kind: ResourceId) -> (Trial, Rest) {
+    let mut trial = Trial::new(engine).await;
     let needed = every_kind!(kind, K => K::EXAMPLE.ground);
     for (noun, name) in needed {
         let kind = EVERY.into_iter().find(|kind| plan(*kind).noun == *noun).unwrap();
@@ -68,9 +105,9 @@ fn expected(verb: Verb) -> Option<&'static str> {
 }
 
 /// Runs a fault at one point after the other, until there are no more.
-async fn at_every_point(fault: Fault) {
+async fn at_every_point(engine: Engine, fault: Fault) {
     for kind in EVERY {
-        let (mut trial, before) = ground(kind).await;
+        let (mut trial, before) = ground(engine, kind).await;
         for verb in VERBS {
             // Transactions are at odd points, between those before and after them.
             let every = if matches!(fault, Fault::Cut(_)) { 2 } else { 1 };
@@ -92,10 +129,9 @@ async fn at_every_point(fault: Fault) {
     }
 }
 
-#[tokio::test]
-async fn every_step_twice() {
+async fn every_step_twice(engine: Engine) {
     for kind in EVERY {
-        let (mut trial, before) = ground(kind).await;
+        let (mut trial, before) = ground(engine, kind).await;
         for verb in VERBS {
             let what = format!("{verb:?} of {}", plan(kind).noun);
             let id = ask(&mut trial, kind, verb).await;
@@ -108,27 +144,23 @@ async fn every_step_twice() {
     }
 }
 
-#[tokio::test]
-async fn a_crash_before_and_after_every_transaction() {
-    at_every_point(Fault::Crash).await;
+async fn a_crash_before_and_after_every_transaction(engine: Engine) {
+    at_every_point(engine, Fault::Crash).await;
 }
 
-#[tokio::test]
-async fn a_crash_within_every_transaction() {
-    for polls in CUTS {
-        at_every_point(Fault::Cut(polls)).await;
+async fn a_crash_within_every_transaction(engine: Engine) {
+    for polls in cuts(engine) {
+        at_every_point(engine, Fault::Cut(*polls)).await;
     }
 }
 
-#[tokio::test]
-async fn a_delete_at_every_point() {
-    at_every_point(Fault::Delete).await;
+async fn a_delete_at_every_point(engine: Engine) {
+    at_every_point(engine, Fault::Delete).await;
 }
 
-#[tokio::test]
-async fn a_refusal_at_every_step() {
+async fn a_refusal_at_every_step(engine: Engine) {
     for kind in EVERY {
-        let (mut trial, before) = ground(kind).await;
+        let (mut trial, before) = ground(engine, kind).await;
         for (verb, steps) in [(Verb::Create, plan(kind).create), (Verb::Update, plan(kind).update)] {
             for (position, step) in (0_u32..).zip(steps) {
                 for away in [false, true] {
@@ -177,4 +209,69 @@ async fn refuse(trial: &mut Trial, id: ResourceId, verb: Verb, away: bool) {
         trial.world.away.clear();
     }
     trial.settle().await;
+}
+
+/// Each left the segment to the other, and it stayed for ever.
+async fn two_that_end_at_once_leave_nothing(engine: Engine) {
+    let kind = EVERY.into_iter().find(|kind| plan(*kind).noun == "instance").unwrap();
+    let (mut trial, before) = ground(engine, kind).await;
+    let (one, other) = (trial.create(kind, "one").await, trial.create(kind, "other").await);
+    trial.settle().await;
+    trial.delete(one).await;
+    trial.delete(other).await;
+    trial.settle().await;
+    assert_eq!(trial.rest().await, before);
+}
+
+/// An instance that was asked for together with its network brought the refused network up again.
+async fn what_needs_a_failed_network_fails_with_it(engine: Engine) {
+    let mut trial = Trial::new(engine).await;
+    let before = trial.rest().await;
+    let mut made = Vec::new();
+    for kind in EVERY {
+        for name in ["ground", "other"].into_iter().take(if plan(kind).noun == "network" { 2 } else { 1 }) {
+            made.push(trial.create(kind, name).await);
+        }
+    }
+    trial.world.refuses_networks = true;
+    trial.settle().await;
+    trial.world.refuses_networks = false;
+    for id in made.iter().rev() {
+        let state = trial.state(*id).await;
+        let expected = if matches!(id, ResourceId::Image(_)) { "ready" } else { "failed" };
+        assert_eq!(state.as_deref(), Some(expected), "{id}");
+        trial.delete(*id).await;
+        trial.settle().await;
+    }
+    assert_eq!(trial.rest().await, before);
+}
+
+async fn what_is_late_is_stuck_until_it_goes_on(engine: Engine) {
+    let (mut trial, _) = ground(engine, EVERY[0]).await;
+    let id = trial.create(EVERY[0], "late").await;
+    trial.world.away = trial.targets.iter().copied().collect();
+    trial.round().await;
+    assert_eq!(trial.condition(id, "stuck").await, None);
+    trial.let_time_pass().await;
+    for _ in 0..2 {
+        trial.round().await;
+    }
+    assert_eq!(trial.condition(id, "stuck").await, Some(true));
+    assert_eq!(trial.events_about(id, "stuck: ").await, 1, "it is told once");
+    trial.world.away.clear();
+    trial.settle().await;
+    assert_eq!(trial.condition(id, "stuck").await, Some(false));
+    assert_eq!(trial.state(id).await.as_deref(), Some("ready"));
+}
+
+/// An operation whose row cannot be read kept the ones behind it.
+async fn an_unreadable_row_stops_no_other(engine: Engine) {
+    let mut trial = Trial::new(engine).await;
+    let (broken, whole) = (trial.create(EVERY[0], "broken").await, trial.create(EVERY[0], "whole").await);
+    trial.break_operation(broken).await;
+    trial.run_until_ready(whole).await;
+    let operation = trial.under_way().await.pop().unwrap();
+    assert_eq!(operation.resource, broken);
+    let reason = operation.reason.unwrap();
+    assert!(reason.contains("an error in the core") && reason.contains("step.awaits"), "{reason}");
 }

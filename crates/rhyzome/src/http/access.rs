@@ -58,12 +58,20 @@ impl FromRequestParts<Arc<Core>> for SignedIn {
             .ok()
             .and_then(|text| text.strip_prefix("Bearer "))
             .ok_or_else(|| refuse("the header Authorization must be \"Bearer\", a space and a token"))?;
-        let caller = core.store.read().await?.caller_of_token(digest(token.trim())).await?;
+        let mut session = core.store.read().await?;
+        let caller = session.caller_of_token(digest(token.trim())).await?;
         let caller = caller.ok_or_else(|| refuse("the token is not known, or was revoked"))?;
         let (Some(tenant), Some(token)) = (caller.tenant().cloned(), caller.token()) else {
             return Err(Refusal::Unauthenticated("the token has no tenant"));
         };
         core.limits.token(token)?;
+        if !parts.method.is_safe()
+            && let Some(reason) = session.paused().await?
+        {
+            return Err(Refusal::Unavailable(format!(
+                "the installation is paused ({reason}): nothing can be changed until an administrator runs rhyzome admin resume"
+            )));
+        }
         Ok(Self { caller, tenant, token })
     }
 }

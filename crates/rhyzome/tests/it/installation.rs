@@ -125,6 +125,30 @@ impl Installation {
         String::from_utf8(done.stdout).unwrap()
     }
 
+    /// Runs `rhyzome admin` on the installation, which may fail; gives whether it did well, and all that it printed.
+    pub async fn admin(&self, arguments: &[&str]) -> (bool, String) {
+        let config = self.file("rhyzome.json");
+        let done = Command::new(env!("CARGO_BIN_EXE_rhyzome"))
+            .args(["--log", "warn", "admin"])
+            .args(arguments)
+            .arg("--config")
+            .arg(config)
+            .stdin(Stdio::null())
+            .output()
+            .await
+            .unwrap();
+        let printed = [done.stdout, done.stderr].concat();
+        (done.status.success(), String::from_utf8(printed).unwrap())
+    }
+
+    /// Ends all agents, which can be run again.
+    pub async fn stop_agents(&mut self) {
+        for (_, shutdown, task) in self.agents.drain(..) {
+            shutdown.cancel();
+            task.await.unwrap();
+        }
+    }
+
     /// Makes a token; its file has the name of its owner.
     pub async fn token(&self, tenant: &str, scopes: &[&str], name: &str) -> PathBuf {
         let (config, output) = (self.file("rhyzome.json"), self.file(name));

@@ -11,5 +11,6 @@ mod installation;
 mod lifecycle;
 mod opening;
 mod placement;
+mod recovery;
 mod refusal;
 mod replica;

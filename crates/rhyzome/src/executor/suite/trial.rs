@@ -6,6 +6,7 @@ use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use api::Kind;
 use jobs::{Object, observed};
@@ -14,7 +15,9 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use store::{Caller, Claim, NewInvitation, OperationRow};
 use tempfile::TempDir;
+use testbed::{Engine, Ground};
 use time::OffsetDateTime;
+use tokio_util::sync::CancellationToken;
 use types::{InvitationId, ResourceId, Scopes, Sha256Digest, TargetId, TenantName, TokenId};
 
 use super::world::World;
@@ -67,13 +70,15 @@ pub struct Trial {
     point: usize,
     who: SignedIn,
     dir: TempDir,
+    ground: Ground,
 }
 
 impl Trial {
     /// An installation with a router and a hypervisor.
-    pub async fn new() -> Self {
+    pub async fn new(engine: Engine) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let core = open(dir.path()).await;
+        let ground = Ground::new(engine).await;
+        let core = open(dir.path(), &ground).await;
         let tenant: TenantName = "local".parse().unwrap();
         let mut targets = Vec::new();
         for kind in ["router", "hypervisor"] {
@@ -92,6 +97,7 @@ impl Trial {
             point: 0,
             who,
             dir,
+            ground,
         }
     }
 
@@ -103,7 +109,7 @@ impl Trial {
     /// The core dies, and another comes up on what it left.
     async fn crash(&mut self) {
         let dead = self.core.take().map(|core| core.replica);
-        let core = open(self.dir.path()).await;
+        let core = open(self.dir.path(), &self.ground).await;
         let mut session = core.store.write().await.unwrap();
         // What the end of the dead one's lease does; agents find their way to the other at once.
         session.give_up_operations(&Caller::core(), dead.unwrap()).await.unwrap();
@@ -159,6 +165,60 @@ impl Trial {
         let mut session = self.core().store.read().await.unwrap();
         let rows = session.operations(&Caller::core(), None, 1000).await.unwrap();
         rows.into_iter().filter(|row| matches!(row.state.as_str(), "pending" | "running")).collect()
+    }
+
+    /// Whether something is true of a resource, if anything is known of it.
+    pub async fn condition(&self, id: ResourceId, name: &str) -> Option<bool> {
+        let mut session = self.core().store.read().await.unwrap();
+        let conditions = session.resource(&Caller::core(), id).await.unwrap().conditions;
+        conditions.iter().find(|condition| condition.name == name).map(|condition| condition.holds)
+    }
+
+    /// How many events about a resource say something that begins like this.
+    pub async fn events_about(&self, id: ResourceId, message: &str) -> usize {
+        let mut session = self.core().store.read().await.unwrap();
+        let events = session.events(&Caller::core(), 0, 1000).await.unwrap();
+        let says = |event: &store::EventRow| event.message.as_ref().is_some_and(|text| text.starts_with(message));
+        events.iter().filter(|event| event.resource == id && says(event)).count()
+    }
+
+    /// Makes every deadline a thing of the past.
+    pub async fn let_time_pass(&self) {
+        for row in self.under_way().await {
+            let mut session = self.core().store.write().await.unwrap();
+            session.prolong_operation(&Caller::core(), row.id, 1).await.unwrap();
+            session.commit().await.unwrap();
+        }
+    }
+
+    /// Puts into an operation's row what no release wrote.
+    pub async fn break_operation(&self, id: ResourceId) {
+        let row = self.under_way().await.into_iter().find(|row| row.resource == id).unwrap();
+        let claim = Claim { operation: row.id, attempt: 0 };
+        let mut session = self.core().store.write().await.unwrap();
+        session.set_step(claim, 0, "running", None, Some(&json!("garbage"))).await.unwrap();
+        session.commit().await.unwrap();
+    }
+
+    /// Runs the executor itself until a resource is ready and every operation under way has a reason.
+    pub async fn run_until_ready(&mut self, id: ResourceId) {
+        let shutdown = CancellationToken::new();
+        let executor = tokio::spawn(executor::run(Arc::clone(self.core()), shutdown.clone()));
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+        let mut tick = tokio::time::interval(Duration::from_millis(20));
+        loop {
+            let core = Arc::clone(self.core());
+            self.world.deliver(&core, &self.targets.clone()).await;
+            core.signals.look_again();
+            let told = self.under_way().await.iter().all(|row| row.reason.is_some());
+            if told && self.state(id).await.as_deref() == Some("ready") {
+                break;
+            }
+            assert!(tokio::time::Instant::now() < deadline, "{:#?}", self.under_way().await);
+            tick.tick().await;
+        }
+        shutdown.cancel();
+        executor.await.unwrap().unwrap();
     }
 
     /// Runs until nothing moves any more. Says whether the fault came about.
@@ -343,16 +403,19 @@ impl Rest {
     }
 }
 
-async fn open(dir: &Path) -> Arc<Core> {
+async fn open(dir: &Path, ground: &Ground) -> Arc<Core> {
     pki::install_provider();
     let path = |name: &str| dir.join(name).display().to_string();
-    let config = json!({
+    let mut config = json!({
         "data_dir": path("data"),
         "http": {"listen": "127.0.0.1:0"},
         "jobs": {"listen": "127.0.0.1:0", "url": "https://127.0.0.1:1"},
         "tls": {"ca": path("pki/ca.pem"), "cert": path("cert.pem"), "key": path("key.pem")},
         "authority_dir": path("pki"),
     });
+    if let Some(database) = ground.setting() {
+        config["database"] = database;
+    }
     let config: ServeConfig = serde_json::from_value(config).unwrap();
     let authority = Authority::load_or_init(&config.authority_dir, OffsetDateTime::now_utc()).unwrap();
     let store = open_store(&config).await.unwrap();
@@ -360,7 +423,10 @@ async fn open(dir: &Path) -> Arc<Core> {
     let mut session = store.write().await.unwrap();
     let replica = session.add_replica(&Caller::core(), 60_000).await.unwrap();
     session.commit().await.unwrap();
-    Core::new(&config, store, replica, authority, downloads)
+    let core = Core::new(&config, store, replica, authority, downloads);
+    // As every start does: the core may have died between an image's end and that of its file.
+    image_file::sweep(&core, true).await.unwrap();
+    core
 }
 
 /// A target with an agent that is connected.

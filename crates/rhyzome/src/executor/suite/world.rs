@@ -18,6 +18,8 @@ pub struct World {
     pub away: BTreeSet<TargetId>,
     /// Whether what is to be there is refused.
     pub refuses: bool,
+    /// Whether networks that are to be there are refused.
+    pub refuses_networks: bool,
     /// What was told last of each object, to see that no version ever means two things.
     told: BTreeMap<(TargetId, Object), (Version, Option<String>)>,
 }
@@ -57,7 +59,9 @@ impl World {
         }
         self.told.insert(key, (job.version, wanted.clone()));
         match wanted {
-            Some(_) if self.refuses => return Report::refused(&job, "the suite says so"),
+            Some(_) if self.refuses || self.refuses_networks && matches!(job.object, Object::Network(_)) => {
+                return Report::refused(&job, "the suite says so");
+            }
             Some(state) => self.held.insert(key, (job.version, state)),
             None => self.held.remove(&key),
         };
