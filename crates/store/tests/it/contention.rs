@@ -8,6 +8,8 @@ use crate::ground::{Ground, add, network, person};
 
 /// Transactions at the same time.
 const MANY: u64 = 12;
+/// Events that each of those who made them tells.
+const EVENTS: u64 = 30;
 
 async fn take(store: &Store, number: u64) -> Result<Segment, StoreError> {
     store::transact!(store, async |session| -> Result<Segment, StoreError> {
@@ -21,6 +23,12 @@ async fn take(store: &Store, number: u64) -> Result<Segment, StoreError> {
     .await
 }
 
+async fn tell(store: &Store, number: u64) -> Result<(), StoreError> {
+    let event =
+        NewEvent { resource: NetworkId::from_bits(number).into(), change: "updated", operation: None, message: None };
+    store::transact!(store, async |session| session.add_event(&Caller::core(), &event).await).await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_many_take_at_once_is_given_once_and_told_without_a_gap() {
     let Ground { store, place: _place } = Ground::new().await;
@@ -28,15 +36,20 @@ async fn what_many_take_at_once_is_given_once_and_told_without_a_gap() {
     let mut tasks = tokio::task::JoinSet::new();
     for number in 1..=MANY {
         let store = Arc::clone(&store);
-        tasks.spawn(async move { take(&store, number).await.unwrap() });
+        tasks.spawn(async move {
+            take(&store, number).await.unwrap();
+            for _ in 1..EVENTS {
+                tell(&store, number).await.unwrap();
+            }
+        });
     }
     let caller = Caller::core();
     let (mut last, mut told) = (0, 0);
-    while told < MANY {
+    while told < MANY * EVENTS {
         while tasks.try_join_next().is_some() {}
         let all_are_through = tasks.is_empty();
-        let news = store.read().await.unwrap().events(&caller, last, 100).await.unwrap();
-        assert!(!(news.is_empty() && all_are_through), "{} of {MANY} events were missed", MANY - told);
+        let news = store.read().await.unwrap().events(&caller, last, 1000).await.unwrap();
+        assert!(!(news.is_empty() && all_are_through), "{} events were missed", MANY * EVENTS - told);
         for event in news {
             assert!(event.sequence > last);
             (last, told) = (event.sequence, told + 1);
