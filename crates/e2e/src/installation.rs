@@ -61,6 +61,7 @@ impl From<Output> for Answer {
 /// An installation with its data in a directory that goes with it.
 pub struct Installation {
     data: tempfile::TempDir,
+    simulated: bool,
 }
 
 impl Default for Installation {
@@ -72,9 +73,22 @@ impl Default for Installation {
 impl Installation {
     /// One that is not up yet.
     pub fn new() -> Self {
+        Self::with_settings(&serde_json::json!({ "accelerator": "tcg" }), false)
+    }
+
+    /// One with simulated targets, at ports of its own, that is not up yet.
+    pub fn simulated() -> Self {
+        let free = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let settings = serde_json::json!({
+            "http": free(), "jobs": free(), "simulate": { "hypervisors": 3, "routers": 1 }
+        });
+        Self::with_settings(&settings, true)
+    }
+
+    fn with_settings(settings: &Value, simulated: bool) -> Self {
         let data = tempfile::Builder::new().prefix("rhyzome-e2e-").tempdir_in("/tmp").unwrap();
-        fs::write(data.path().join(SETTINGS), r#"{ "accelerator": "tcg" }"#).unwrap();
-        Self { data }
+        fs::write(data.path().join(SETTINGS), settings.to_string()).unwrap();
+        Self { data, simulated }
     }
 
     /// Where its data lies.
@@ -96,7 +110,8 @@ impl Installation {
     }
 
     fn rhyzome(&self, verb: &[&str]) -> Answer {
-        self.command("rhyzome").args(verb).arg("--data-dir").arg(self.data()).output().unwrap().into()
+        let simulate = self.simulated.then_some("--simulate");
+        self.command("rhyzome").args(verb).args(simulate).arg("--data-dir").arg(self.data()).output().unwrap().into()
     }
 
     /// `rhyzome up --background`.
@@ -163,6 +178,11 @@ impl Installation {
             let found = self.json(&["instance", "get", instance]);
             (!found["status"]["guest"].is_null()).then_some(found)
         })
+    }
+
+    /// What a program was told by `rhyzome up`.
+    pub fn told(&self, program: &str) -> Value {
+        serde_json::from_str(&fs::read_to_string(self.data().join(format!("{program}.json"))).unwrap()).unwrap()
     }
 
     /// The programs that `rhyzome up` keeps, and their processes.

@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use types::{ResourceId, TargetId};
 
 use crate::core::Core;
+use crate::signal::Progress;
 use crate::{image_file, metric};
 use awaited::{Await, Finding};
 use step::Begun;
@@ -93,9 +94,9 @@ async fn work(core: &Core, claim: Claim) {
     loop {
         match advance(core, claim, waits).await {
             Ok(Stage::Ended) | Err(StoreError::Fenced) => return,
-            Ok(Stage::Waiting(targets)) => {
+            Ok(Stage::Waiting(awaits)) => {
                 errors = 0;
-                wait_for_progress(&mut progress, &targets).await;
+                wait_for_progress(&mut progress, &awaits).await;
             }
             Err(error) => {
                 errors += 1;
@@ -120,12 +121,18 @@ async fn note_error(core: &Core, claim: Claim, reason: &str) -> Result<(), Store
     .await
 }
 
-/// Returns when one of the targets made progress, or after a while in any case.
-async fn wait_for_progress(progress: &mut broadcast::Receiver<Option<TargetId>>, targets: &[TargetId]) {
+/// Returns when there is news of what is waited for, or after a while in any case. Where no target is waited for,
+/// reports on jobs are none: there may be thousands a second, and thousands who wait.
+async fn wait_for_progress(progress: &mut broadcast::Receiver<Progress>, awaits: &[Await]) {
+    let is_news = |news: Progress| match news {
+        Progress::Report(target, object) => awaits.iter().any(|awaited| awaited.is_for(target, object)),
+        Progress::Target(target) => awaits.is_empty() || awaits.iter().any(|awaited| awaited.target == target),
+        Progress::Other => true,
+    };
     let heard = async {
         loop {
             match progress.recv().await {
-                Ok(Some(target)) if !targets.is_empty() && !targets.contains(&target) => {}
+                Ok(news) if !is_news(news) => {}
                 Ok(_) | Err(_) => return,
             }
         }
@@ -137,8 +144,8 @@ async fn wait_for_progress(progress: &mut broadcast::Receiver<Option<TargetId>>,
 enum Stage {
     /// Nothing more will come of it.
     Ended,
-    /// It goes on when one of these targets makes progress.
-    Waiting(Vec<TargetId>),
+    /// It goes on when there is news of these.
+    Waiting(Vec<Await>),
 }
 
 /// What one look at an operation found, and what it leaves to be told when the transaction is through.
@@ -149,8 +156,8 @@ struct Look {
 
 /// Takes an operation as far as it comes without waiting, in one transaction. One that waited is looked at first.
 async fn advance(core: &Core, claim: Claim, waits: bool) -> Result<Stage, StoreError> {
-    if waits && let Some(targets) = still_waiting(core, claim).await? {
-        return Ok(Stage::Waiting(targets));
+    if waits && let Some(awaits) = still_waiting(core, claim).await? {
+        return Ok(Stage::Waiting(awaits));
     }
     let (operation, look) = store::transact_in_background!(core.store, async |session| -> Result<_, StoreError> {
         session.guard(claim).await?;
@@ -173,7 +180,7 @@ async fn advance(core: &Core, claim: Claim, waits: bool) -> Result<Stage, StoreE
 }
 
 /// A cheap look: whether the running step waits as before, for the reason it gave before.
-async fn still_waiting(core: &Core, claim: Claim) -> Result<Option<Vec<TargetId>>, StoreError> {
+async fn still_waiting(core: &Core, claim: Claim) -> Result<Option<Vec<Await>>, StoreError> {
     let mut session = core.store.read().await?;
     let operation = session.operation(&Caller::core(), claim.operation).await?;
     let late = session.now() > operation.deadline_at;
@@ -186,7 +193,7 @@ async fn still_waiting(core: &Core, claim: Claim) -> Result<Option<Vec<TargetId>
     }
     let awaits = awaited::read(&row.awaits)?;
     match awaited::check(&mut session, &awaits).await? {
-        Finding::Waiting(reason) if Some(&reason) == row.reason.as_ref() => Ok(Some(awaited::targets(&awaits))),
+        Finding::Waiting(reason) if Some(&reason) == row.reason.as_ref() => Ok(Some(awaits)),
         _ => Ok(None),
     }
 }
@@ -246,7 +253,7 @@ async fn take_steps(
             }
             Finding::Waiting(reason) | Finding::Refused(reason) => {
                 wait(session, claim, operation, row.position, "running", &reason).await?;
-                return Ok(Look { stage: Stage::Waiting(awaited::targets(&awaits)), rendered });
+                return Ok(Look { stage: Stage::Waiting(awaits), rendered });
             }
         }
         let event = NewEvent {

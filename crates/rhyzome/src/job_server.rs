@@ -18,12 +18,12 @@ use store::{Caller, JobRow, StoreError};
 use time::OffsetDateTime;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status, Streaming};
-use types::{InvitationId, Sha256Digest, TargetId, Version};
+use types::{InvitationId, Sha256Digest, Version};
 
 use crate::core::Core;
 use crate::http::digest;
@@ -151,9 +151,9 @@ impl Jobs for Server {
             held,
             compared: false,
             sent: BTreeMap::new(),
-            hints: self.core.signals.hear_jobs(),
+            hints: self.core.signals.hear_jobs(identity.target),
         };
-        self.core.signals.progress(identity.target);
+        self.core.signals.target(identity.target);
         self.attendances.spawn(attendance.run(incoming, self.shutdown.clone()));
         Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
     }
@@ -238,7 +238,7 @@ struct Attendance {
     compared: bool,
     /// The version of each object that was sent last.
     sent: BTreeMap<String, Version>,
-    hints: broadcast::Receiver<TargetId>,
+    hints: watch::Receiver<()>,
 }
 
 impl Attendance {
@@ -254,7 +254,7 @@ impl Attendance {
             tracing::warn!(agent = %self.identity.agent, %error, "the end of a session was not noted");
         }
         tracing::info!(agent = %self.identity.agent, target = %self.identity.target, "an agent left");
-        self.core.signals.progress(self.identity.target);
+        self.core.signals.target(self.identity.target);
     }
 
     async fn leave(&self) -> Result<(), StoreError> {
@@ -274,11 +274,7 @@ impl Attendance {
                     Some(message) => self.take(message?).await?,
                     None => return Ok(()),
                 },
-                hint = self.hints.recv() => match hint {
-                    Ok(target) if target != self.identity.target => {}
-                    Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => self.send_wanted().await?,
-                    Err(broadcast::error::RecvError::Closed) => return Ok(()),
-                },
+                Ok(()) = self.hints.changed() => self.send_wanted().await?,
                 _ = poll.tick() => {
                     self.core.store.read().await?.guard_agent(self.identity.agent, self.number).await?;
                     self.send_wanted().await?;
@@ -371,6 +367,7 @@ impl Attendance {
     }
 
     async fn keep_report(&mut self, report: Report) -> anyhow::Result<()> {
+        let object = report.object;
         let whole = self.try_report(&report).await;
         if let (Err(StoreError::Corrupt { detail, .. }), true) = (&whole, report.status.is_some()) {
             tracing::warn!(target = %self.identity.target, object = %report.object, detail, "what was observed cannot be read");
@@ -378,7 +375,7 @@ impl Attendance {
         } else {
             whole?;
         }
-        self.core.signals.progress(self.identity.target);
+        self.core.signals.reported(self.identity.target, object);
         self.core.signals.event();
         Ok(())
     }

@@ -90,6 +90,6 @@ async fn take_over(core: &Core) -> Result<(), StoreError> {
 fn tell(core: &Core, targets: &[TargetId]) {
     core.signals.operation();
     for target in targets {
-        core.signals.progress(*target);
+        core.signals.target(*target);
     }
 }

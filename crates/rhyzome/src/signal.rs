@@ -5,9 +5,12 @@
 
 mod relay;
 
+use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use jobs::Object;
 use tokio::sync::{Notify, broadcast, watch};
 use types::{ParseError, TargetId};
 
@@ -21,20 +24,32 @@ const BACKLOG: usize = 1024;
 pub enum Hint {
     /// A target has jobs to be sent.
     Jobs(TargetId),
-    /// Something came of the jobs of a target, or of something else.
-    Progress(Option<TargetId>),
+    /// There is news of something that operations may wait for.
+    Progress(Progress),
     /// There is an operation to be claimed.
     Operation,
     /// There are events.
     Event,
 }
 
+/// Something that operations may wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Progress {
+    /// A target's report on an object.
+    Report(TargetId, Object),
+    /// A target's coming or going.
+    Target(TargetId),
+    /// Something else.
+    Other,
+}
+
 impl fmt::Display for Hint {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Jobs(target) => write!(out, "jobs {target}"),
-            Self::Progress(Some(target)) => write!(out, "progress {target}"),
-            Self::Progress(None) => out.write_str("progress"),
+            Self::Progress(Progress::Report(target, object)) => write!(out, "report {target} {object}"),
+            Self::Progress(Progress::Target(target)) => write!(out, "target {target}"),
+            Self::Progress(Progress::Other) => out.write_str("progress"),
             Self::Operation => out.write_str("operation"),
             Self::Event => out.write_str("event"),
         }
@@ -46,8 +61,12 @@ impl FromStr for Hint {
     fn from_str(text: &str) -> Result<Self, ParseError> {
         match text.split_once(' ') {
             Some(("jobs", target)) => Ok(Self::Jobs(target.parse()?)),
-            Some(("progress", target)) => Ok(Self::Progress(Some(target.parse()?))),
-            None if text == "progress" => Ok(Self::Progress(None)),
+            Some(("target", target)) => Ok(Self::Progress(Progress::Target(target.parse()?))),
+            Some(("report", report)) => {
+                let (target, object) = report.split_once(' ').ok_or_else(|| ParseError::new(text, "a hint"))?;
+                Ok(Self::Progress(Progress::Report(target.parse()?, object.parse()?)))
+            }
+            None if text == "progress" => Ok(Self::Progress(Progress::Other)),
             None if text == "operation" => Ok(Self::Operation),
             None if text == "event" => Ok(Self::Event),
             _ => Err(ParseError::new(text, "a hint")),
@@ -57,10 +76,10 @@ impl FromStr for Hint {
 
 /// All hints of the core.
 pub struct Signals {
-    /// A target has jobs to be sent.
-    jobs: broadcast::Sender<TargetId>,
-    /// A job was reported on, or a target came or went.
-    progress: broadcast::Sender<Option<TargetId>>,
+    /// A target has jobs to be sent: a channel for each that was ever listened for, so that a thousand idle ones sleep.
+    jobs: Mutex<HashMap<TargetId, watch::Sender<()>>>,
+    /// Something that operations may wait for.
+    progress: broadcast::Sender<Progress>,
     /// There is an operation to be claimed.
     operations: Notify,
     /// There are events.
@@ -72,7 +91,7 @@ pub struct Signals {
 impl Default for Signals {
     fn default() -> Self {
         Self {
-            jobs: broadcast::Sender::new(BACKLOG),
+            jobs: Mutex::default(),
             progress: broadcast::Sender::new(BACKLOG),
             operations: Notify::new(),
             events: watch::Sender::new(()),
@@ -87,14 +106,19 @@ impl Signals {
         self.say(Hint::Jobs(target));
     }
 
-    /// Says that something came of the jobs of `target`.
-    pub fn progress(&self, target: TargetId) {
-        self.say(Hint::Progress(Some(target)));
+    /// Says that a target reported on an object.
+    pub fn reported(&self, target: TargetId, object: Object) {
+        self.say(Hint::Progress(Progress::Report(target, object)));
     }
 
-    /// Says that something else than a target made progress.
+    /// Says that a target came or went.
+    pub fn target(&self, target: TargetId) {
+        self.say(Hint::Progress(Progress::Target(target)));
+    }
+
+    /// Says that there is news of something else.
     pub fn look_again(&self) {
-        self.say(Hint::Progress(None));
+        self.say(Hint::Progress(Progress::Other));
     }
 
     /// Says that an operation was recorded.
@@ -115,8 +139,12 @@ impl Signals {
     /// Tells a hint to the parts of this replica alone.
     fn pass_on(&self, hint: Hint) {
         match hint {
-            Hint::Jobs(target) => drop(self.jobs.send(target)),
-            Hint::Progress(target) => drop(self.progress.send(target)),
+            Hint::Jobs(target) => {
+                if let Some(listened) = self.listened().get(&target) {
+                    listened.send_replace(());
+                }
+            }
+            Hint::Progress(progress) => drop(self.progress.send(progress)),
             Hint::Operation => self.operations.notify_one(),
             Hint::Event => {
                 self.events.send_replace(());
@@ -124,13 +152,17 @@ impl Signals {
         }
     }
 
-    /// Hears which targets have jobs to be sent.
-    pub fn hear_jobs(&self) -> broadcast::Receiver<TargetId> {
-        self.jobs.subscribe()
+    /// Hears that `target` has jobs to be sent.
+    pub fn hear_jobs(&self, target: TargetId) -> watch::Receiver<()> {
+        self.listened().entry(target).or_default().subscribe()
     }
 
-    /// Hears which targets made progress; `None` for anything else.
-    pub fn hear_progress(&self) -> broadcast::Receiver<Option<TargetId>> {
+    fn listened(&self) -> MutexGuard<'_, HashMap<TargetId, watch::Sender<()>>> {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Hears of what operations may wait for.
+    pub fn hear_progress(&self) -> broadcast::Receiver<Progress> {
         self.progress.subscribe()
     }
 
@@ -152,9 +184,9 @@ mod tests {
     #[test]
     fn hints_are_read_as_they_are_written() {
         let target = TargetId::from_bits(7);
-        for hint in
-            [Hint::Jobs(target), Hint::Progress(Some(target)), Hint::Progress(None), Hint::Operation, Hint::Event]
-        {
+        let object = Object::Network(types::NetworkId::from_bits(8));
+        let news = [Progress::Report(target, object), Progress::Target(target), Progress::Other];
+        for hint in news.map(Hint::Progress).into_iter().chain([Hint::Jobs(target), Hint::Operation, Hint::Event]) {
             assert_eq!(hint.to_string().parse::<Hint>().unwrap(), hint);
         }
         assert!("jobs".parse::<Hint>().is_err());

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod debian;
+mod kill;
 mod run;
 mod up;
 mod whole;

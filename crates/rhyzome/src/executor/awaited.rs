@@ -48,6 +48,11 @@ impl Await {
         self.object.0
     }
 
+    /// Whether it is for that object of that target.
+    pub fn is_for(&self, target: TargetId, object: Object) -> bool {
+        self.target == target && self.object.0 == object
+    }
+
     /// Waits for one entry of the object; its siblings may fail.
     pub fn entry(rendered: Rendered, entry: impl Into<ResourceId>) -> Self {
         Self { entry: Some(entry.into()), ..Self::whole(rendered) }

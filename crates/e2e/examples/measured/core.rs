@@ -1,0 +1,193 @@
+//! A core to be measured: the real one in a process of its own, killed at the end.
+
+#![allow(dead_code)] // each measurement uses a part
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail, ensure};
+use api::{Client, Image, State};
+use e2e::installation::programs_dir;
+use pki::{Alpn, Authority, Roots};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+use tokio::time::sleep;
+
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A running core with its directory.
+pub struct Core<'a> {
+    dir: &'a Path,
+    process: Child,
+    /// Signed in, and allowed everything.
+    pub client: Arc<Client>,
+}
+
+impl Drop for Core<'_> {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+impl<'a> Core<'a> {
+    /// Starts one that keeps everything in `dir`. `more` is added to its configuration: another database, say.
+    pub async fn start(dir: &'a Path, more: Value) -> Result<Self> {
+        let authority = Authority::load_or_init(&dir.join("ca"), OffsetDateTime::now_utc())?;
+        let names = ["127.0.0.1".try_into()?];
+        let issued = authority.issue_server(&names, OffsetDateTime::now_utc(), pki::SERVER_DAYS)?;
+        issued.write(&dir.join("core.pem"), &dir.join("core.key"))?;
+        let [http, jobs] = [free_port()?, free_port()?];
+        let no_limit = json!({ "token": null, "address": null, "streams": 1000 });
+        let mut configuration = json!({
+            "data_dir": dir.join("core"),
+            "http": { "listen": format!("127.0.0.1:{http}"), "rate": no_limit },
+            "jobs": { "listen": format!("127.0.0.1:{jobs}"), "url": format!("https://127.0.0.1:{jobs}") },
+            "tls": { "cert": dir.join("core.pem"), "key": dir.join("core.key") },
+            "authority_dir": dir.join("ca"),
+            "pools": { "networks": "10.0.0.0/9", "peers": "10.128.0.0/16" },
+            "wireguard_first_port": 20000,
+        });
+        if let (Some(configuration), Value::Object(more)) = (configuration.as_object_mut(), more) {
+            configuration.extend(more);
+        }
+        std::fs::write(dir.join("rhyzome.json"), configuration.to_string())?;
+        let log = std::fs::File::create(dir.join("log"))?;
+        let mut command = program("rhyzome");
+        command.args(["--log", "warn", "serve", "--config"]).arg(dir.join("rhyzome.json"));
+        let process = command.stdin(Stdio::null()).stderr(log).spawn()?;
+        let listens = || std::net::TcpStream::connect(("127.0.0.1", http)).is_ok();
+        until("the core listens", async || Ok(listens())).await?;
+        let token = dir.join("token");
+        let scope = ["token", "create", "--tenant", "local", "--name", "bench", "--scope", "*:*"];
+        admin(dir, &scope, &token)?;
+        let tls = pki::client_config(&Roots::from_pem(authority.certificate_pem())?, None, Alpn::Http1)?;
+        let client = Client::new(&format!("https://127.0.0.1:{http}"), config::file::read_secret(&token)?, tls)?;
+        let core = Self { dir, process, client: Arc::new(client) };
+        until("the core answers", async || Ok(core.client.agents().await.is_ok())).await?;
+        Ok(core)
+    }
+
+    /// Starts a simulation with so many members beside it, and waits until the core knows them all.
+    pub async fn simulate(&self, hypervisors: u32, routers: u32) -> Result<Simulation> {
+        let bundle = self.dir.join("bundle.json");
+        let (many, few) = (hypervisors.to_string(), routers.to_string());
+        admin(self.dir, &["agent", "bundle", "--hypervisors", &many, "--routers", &few], &bundle)?;
+        // In memory: what is measured is the core, and a thousand agents of a real installation have a thousand disks.
+        let state = tempfile::Builder::new().prefix("rhyzome-sim-").tempdir_in("/dev/shm")?;
+        let log = std::fs::File::create(self.dir.join("sim.log"))?;
+        let mut command = program("rhyzome-sim");
+        command.args(["serve", "--invitations"]).arg(&bundle).arg("--state-dir").arg(state.path());
+        let process = command.stdin(Stdio::null()).stderr(log).spawn()?;
+        let simulation = Simulation { process, _state: state };
+        until("the simulated targets are connected", async || Ok(self.connected().await? >= hypervisors + routers))
+            .await?;
+        Ok(simulation)
+    }
+
+    async fn connected(&self) -> Result<u32> {
+        let agents = self.client.agents().await?.items;
+        Ok(agents.iter().filter(|agent| agent.connected).count().try_into()?)
+    }
+
+    /// An image that instances can name, and that no machine will boot: the header of qcow2's version 2 alone.
+    pub async fn image(&self) -> Result<()> {
+        use sha2::{Digest, Sha256};
+        let mut bytes = vec![0; 512];
+        bytes[..8].copy_from_slice(b"QFI\xfb\0\0\0\x02");
+        bytes[23] = 16;
+        bytes[28] = 1;
+        let sha256 = data_encoding::HEXLOWER.encode(&Sha256::digest(&bytes));
+        let image: Image = made(&self.client, json!({ "name": "tiny", "spec": { "sha256": sha256 } })).await?;
+        let length = bytes.len() as u64;
+        self.client.upload(image.id, length, tokio_stream::iter([Ok(bytes)])).await?;
+        let ready = async || Ok(self.client.get::<Image>(&"tiny".parse()?).await?.state == State::Ready);
+        until("the image is ready", ready).await
+    }
+
+    /// The core's resident memory, in megabytes.
+    pub fn memory_mb(&self) -> Result<u64> {
+        memory_mb(self.process.id())
+    }
+
+    /// Makes an invitation, and gives its file.
+    pub fn invite(&self, kind: &str) -> Result<PathBuf> {
+        let invitation = self.dir.join(format!("{kind}.invitation"));
+        admin(self.dir, &["agent", "invite", "--kind", kind, "--name", kind], &invitation)?;
+        Ok(invitation)
+    }
+}
+
+/// A running simulation.
+pub struct Simulation {
+    process: Child,
+    _state: tempfile::TempDir,
+}
+
+impl Simulation {
+    /// Its resident memory, in megabytes.
+    pub fn memory_mb(&self) -> Result<u64> {
+        memory_mb(self.process.id())
+    }
+}
+
+impl Drop for Simulation {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Makes a resource.
+pub async fn made<K: api::Kind>(client: &Client, body: Value) -> Result<K>
+where
+    K::Create: DeserializeOwned,
+{
+    Ok(client.create::<K>(&serde_json::from_value(body)?).await?.resource)
+}
+
+/// Waits until `done` says so.
+pub async fn until(what: &str, done: impl AsyncFn() -> Result<bool>) -> Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    while !done().await? {
+        if Instant::now() > deadline {
+            bail!("waited in vain: {what}");
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
+    Ok(())
+}
+
+/// The time below which that share of the times lies, in milliseconds. Sorts them.
+pub fn quantile_ms(times: &mut [Duration], share: f64) -> f64 {
+    times.sort();
+    times[((times.len() - 1) as f64 * share) as usize].as_secs_f64() * 1e3
+}
+
+fn memory_mb(pid: u32) -> Result<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kilobytes = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+    Ok(kilobytes.unwrap_or_default() / 1024)
+}
+
+fn admin(dir: &Path, arguments: &[&str], output: &Path) -> Result<()> {
+    let mut command = program("rhyzome");
+    command.arg("admin").args(arguments).arg("--config").arg(dir.join("rhyzome.json")).arg("--output").arg(output);
+    let status = command.stderr(Stdio::null()).status()?;
+    ensure!(status.success(), "rhyzome admin {}: {status}", arguments.join(" "));
+    Ok(())
+}
+
+fn program(name: &str) -> Command {
+    Command::new(programs_dir().join(name))
+}
+
+fn free_port() -> Result<u16> {
+    Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
