@@ -64,6 +64,15 @@ pub struct Installation {
     simulated: bool,
 }
 
+impl Drop for Installation {
+    fn drop(&mut self) {
+        // The others vanish with their machine.
+        if self.simulated {
+            self.rhyzome(&["down"]);
+        }
+    }
+}
+
 impl Default for Installation {
     fn default() -> Self {
         Self::new()
