@@ -4,7 +4,7 @@ packages=(
     ca-certificates curl gcc libc6-dev pkg-config xz-utils binutils
     qemu-system-x86 qemu-utils libvirt-daemon-system libvirt-clients libvirt-dev
     dnsmasq-base nftables iproute2 wireguard-go wireguard-tools procps util-linux jq
-    openssh-client busybox-static dropbear-bin cpio genisoimage iputils-ping
+    openssh-client openssl busybox-static dropbear-bin cpio genisoimage iputils-ping
 )
 # What else the tests need: the tools that build a Debian image, and PostgreSQL.
 test_packages=(mmdebstrap fdisk e2fsprogs postgresql)

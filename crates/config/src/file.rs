@@ -131,6 +131,12 @@ pub fn write_public(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     write(path, bytes, 0o644)
 }
 
+/// Moves a file to another place in the same directory, durably; what was there is gone.
+pub fn put_in_place(path: &Path, of: &Path) -> Result<(), FileError> {
+    fs::rename(path, of).map_err(|error| FileError::io("move", path, error))?;
+    sync_directory(of)
+}
+
 /// Removes a file durably; one that is not there is fine.
 pub fn remove(path: &Path) -> Result<(), FileError> {
     match fs::remove_file(path) {

@@ -79,7 +79,8 @@ async fn arrival(target: &Simulated, object: Object) -> Instant {
 
 /// Runs an agent for a simulated target in this process, where it can be seen what reaches it when.
 fn join(core: &Core, dir: &Path, kind: &str, target: Arc<dyn Target>, end: CancellationToken) -> Result<()> {
-    let config = AgentConfig { core: None, invitation_file: Some(core.invite(kind)?), state_dir: dir.join(kind) };
+    let config =
+        AgentConfig { core: None, invitation_file: Some(core.invite(kind)?), tls: None, state_dir: dir.join(kind) };
     tokio::spawn(async move {
         if let Err(error) = jobs::run(&config, "bench", target, end).await {
             eprintln!("an agent ended: {error}");

@@ -3,14 +3,18 @@
 //! One task decides; reading the target, connecting and calls of the target run beside it and end with it. It needs
 //! the core for nothing but news: kept states are brought up without it, and reports wait for it.
 
+mod approach;
 mod call;
 mod link;
+mod tending;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use config::Tls;
+use pki::Clock;
 use serde::Deserialize;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
@@ -20,16 +24,17 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 use types::{Epoch, Version};
 
+use self::approach::Opened;
 use self::call::call;
 use self::link::{Link, LinkEvent, Reading};
 use crate::backoff::{Jitter, backoff};
 use crate::cache::{Cache, CacheError};
 use crate::core_image::CoreImages;
+use crate::credentials::CredentialsError;
 use crate::enrol::EnrolError;
 use crate::outbox::Outbox;
 use crate::proto::{FromAgent, from_core};
 use crate::queue::{Offer, Queue};
-use crate::session::Session;
 use crate::{
     Context, CoreUrl, Held, Hello, Job, Object, Observation, Observer, Outcome, PROTOCOL, Report, Target, Want,
 };
@@ -51,6 +56,9 @@ pub struct AgentConfig {
     pub core: Option<CoreUrl>,
     /// The file with the invitation, readable by its owner alone; needed until the agent is enrolled.
     pub invitation_file: Option<PathBuf>,
+    /// A certificate of another CA, with its key and the CA that the core's certificate comes from. With it the agent
+    /// needs no invitation, and whoever made the certificate renews it: files that change are taken up.
+    pub tls: Option<Tls>,
     /// The agent's own directory: certificate, key and the last desired states.
     pub state_dir: PathBuf,
 }
@@ -61,6 +69,9 @@ pub enum AgentError {
     /// The state directory cannot be used.
     #[error(transparent)]
     Cache(#[from] CacheError),
+    /// What it has to show cannot be used.
+    #[error(transparent)]
+    Credentials(#[from] CredentialsError),
     /// It has no certificate and cannot get one.
     #[error(transparent)]
     Enrol(#[from] EnrolError),
@@ -110,8 +121,19 @@ pub async fn run(
     target: Arc<dyn Target>,
     shutdown: CancellationToken,
 ) -> Result<(), AgentError> {
+    run_by(Clock::system(), config, software, target, shutdown).await
+}
+
+/// The same by another clock, which says when certificates end.
+pub async fn run_by(
+    clock: Clock,
+    config: &AgentConfig,
+    software: &str,
+    target: Arc<dyn Target>,
+    shutdown: CancellationToken,
+) -> Result<(), AgentError> {
     let cache = Arc::new(Cache::open(&config.state_dir)?);
-    link::check_credentials(config)?;
+    approach::check_credentials(config)?;
     let (observer, observations) = Observer::channel(OBSERVATIONS);
     let (connection, images) = watch::channel(None);
     let mut watcher = JoinSet::new();
@@ -124,7 +146,7 @@ pub async fn run(
         connection,
         calls: JoinSet::new(),
         running: HashMap::new(),
-        link: Link::new(config.clone()),
+        link: Link::new(config.clone(), clock),
         restoring: None,
         boot: std::fs::read_to_string(BOOT_ID).unwrap_or_default(),
         observations,
@@ -258,13 +280,18 @@ impl Agent {
         match event {
             LinkEvent::Due => self.link.read(self.target.clone()),
             LinkEvent::Read(reading) => self.on_read(reading)?,
-            LinkEvent::Opened(session) => self.on_opened(*session)?,
+            LinkEvent::Opened(opened) => self.on_opened(*opened)?,
             LinkEvent::Message(from_core::Body::Job(job)) => match Job::try_from(job) {
                 Ok(job) => self.on_job(job),
                 Err(error) => tracing::warn!(%error, "the core sent a job that cannot be read"),
             },
             LinkEvent::Message(from_core::Body::Welcome(_)) => tracing::debug!("the core said welcome again"),
-            LinkEvent::Failed { reason } => self.link.wait(&reason),
+            LinkEvent::Failed(failure) => self.link.fail(&failure),
+            LinkEvent::Fresh => {
+                self.connection.send_replace(None);
+                self.outbox.connection_lost();
+                self.link.reopen();
+            }
             LinkEvent::Lost { reason } => {
                 self.connection.send_replace(None);
                 self.outbox.connection_lost();
@@ -354,8 +381,8 @@ impl Agent {
         }
     }
 
-    fn on_opened(&mut self, session: Session) -> Result<(), AgentError> {
-        let welcome = session.welcome;
+    fn on_opened(&mut self, opened: Opened) -> Result<(), AgentError> {
+        let welcome = opened.session.welcome;
         let known = self.cache.cluster()?;
         if let Some(known) = known {
             if known.cluster != welcome.cluster {
@@ -373,8 +400,8 @@ impl Agent {
             self.cache.remember(&welcome)?;
         }
         tracing::info!(cluster = %welcome.cluster, epoch = %welcome.epoch, "connected to the core");
-        self.connection.send_replace(Some(session.channel.clone()));
-        self.link.up(session);
+        self.connection.send_replace(Some(opened.session.channel.clone()));
+        self.link.up(opened);
         Ok(())
     }
 

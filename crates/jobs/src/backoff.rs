@@ -15,6 +15,11 @@ impl Jitter {
         Self(f64::from(bits) / f64::from(u32::MAX))
     }
 
+    /// The number.
+    pub fn part(self) -> f64 {
+        self.0
+    }
+
     /// A fresh one from the system's randomness; the middle where there is none.
     pub fn draw() -> Self {
         Self::from_bits(getrandom::u32().unwrap_or(u32::MAX / 2))

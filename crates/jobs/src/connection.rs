@@ -55,7 +55,10 @@ pub async fn connect(core: &CoreUrl, roots: &Roots, own: Option<KeyedCertificate
 async fn dial(tls: TlsConnector, core: CoreUrl) -> io::Result<TokioIo<pki::client::TlsStream<TcpStream>>> {
     let stream = TcpStream::connect(core.socket_address()).await?;
     stream.set_nodelay(true)?;
-    Ok(TokioIo::new(tls.connect(core.host().clone(), stream).await?))
+    match tls.connect(core.host().clone(), stream).await {
+        Ok(stream) => Ok(TokioIo::new(stream)),
+        Err(error) => Err(io::Error::new(error.kind(), pki::handshake_failure(&error))),
+    }
 }
 
 /// An error and what caused it, in one line. Causes that an error's own text repeats are said once.

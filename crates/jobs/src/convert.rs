@@ -7,7 +7,7 @@ use std::str::FromStr;
 use types::{Epoch, Revision, Version};
 
 use crate::greeting::{Hello, Welcome};
-use crate::{EntryReport, Held, Job, Object, Outcome, Report, Want, proto};
+use crate::{EntryReport, Held, Job, Object, Outcome, PROTOCOL, Report, Want, proto};
 
 /// A message that does not say what it must.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -184,17 +184,22 @@ impl TryFrom<proto::Hello> for Hello {
     }
 }
 
-impl From<Welcome> for proto::Welcome {
-    fn from(welcome: Welcome) -> Self {
-        Self { cluster: welcome.cluster.to_string(), epoch: welcome.epoch.0 }
-    }
+/// The wire form of a greeting in a session of that version of the protocol.
+pub fn welcome(welcome: Welcome, protocol: u32) -> proto::Welcome {
+    proto::Welcome { cluster: welcome.cluster.to_string(), epoch: welcome.epoch.0, protocol }
 }
 
-impl TryFrom<proto::Welcome> for Welcome {
-    type Error = ConvertError;
-    fn try_from(welcome: proto::Welcome) -> Result<Self, ConvertError> {
-        Ok(Self { cluster: read("welcome.cluster", &welcome.cluster)?, epoch: Epoch(welcome.epoch) })
+/// The core's greeting; one in another version of the protocol than ours is refused.
+pub fn read_welcome(welcome: &proto::Welcome) -> Result<Welcome, ConvertError> {
+    if welcome.protocol != PROTOCOL {
+        let reason = format!(
+            "the core speaks version {} of the job protocol, this agent version {PROTOCOL}: \
+             upgrade the older of the two programs",
+            welcome.protocol
+        );
+        return Err(ConvertError::new("welcome.protocol", reason));
     }
+    Ok(Welcome { cluster: read("welcome.cluster", &welcome.cluster)?, epoch: Epoch(welcome.epoch) })
 }
 
 #[cfg(test)]
@@ -254,8 +259,12 @@ mod tests {
             capacity: Capacity { vcpus: Some(4), ..Capacity::default() },
         };
         assert_eq!(Hello::try_from(proto::Hello::from(hello.clone())).unwrap(), hello);
-        let welcome = Welcome { cluster: ClusterId::from_bits(3), epoch: Epoch(4) };
-        assert_eq!(Welcome::try_from(proto::Welcome::from(welcome)).unwrap(), welcome);
+        let known = Welcome { cluster: ClusterId::from_bits(3), epoch: Epoch(4) };
+        assert_eq!(read_welcome(&welcome(known, PROTOCOL)).unwrap(), known);
+        for unknown in [0, 1, PROTOCOL + 1] {
+            let error = read_welcome(&welcome(known, unknown)).unwrap_err().to_string();
+            assert!(error.contains(&format!("the core speaks version {unknown} ")), "{error}");
+        }
         let status = serde_json::json!({"power": "running"});
         assert_eq!(read_observation(&observation(network(), &status)).unwrap(), (network(), status));
     }

@@ -8,10 +8,12 @@ pub mod agent;
 pub mod backoff;
 pub mod bundle;
 pub mod cache;
+pub mod complaint;
 pub mod connection;
 pub mod convert;
 pub mod core_image;
 pub mod core_url;
+pub mod credentials;
 pub mod desired;
 pub mod enrol;
 pub mod greeting;
@@ -21,11 +23,14 @@ pub mod listener;
 pub mod observed;
 pub mod outbox;
 pub mod queue;
+pub mod refusal;
+pub mod renewal;
 pub mod secret_field;
 pub mod session;
 #[cfg(feature = "simulated")]
 pub mod simulated;
 pub mod target;
+pub mod understood;
 
 /// The wire form, generated from `proto/jobs.proto`.
 #[allow(missing_docs, clippy::all, clippy::unwrap_used)]
@@ -33,13 +38,16 @@ pub mod proto {
     tonic::include_proto!("rhyzome.jobs.v1");
 }
 
-pub use agent::{AgentConfig, AgentError, run};
+pub use agent::{AgentConfig, AgentError, run, run_by};
 pub use core_url::CoreUrl;
 pub use greeting::{Hello, Welcome};
 pub use invitation::Invitation;
 pub use job::{EntryReport, Held, Job, Object, Outcome, Report, Want};
+pub use refusal::Refusal;
 pub use secret_field::SecretField;
 pub use target::{Batching, Context, ImageSource, Observation, Observer, Target};
 
 /// The version of the protocol that this crate speaks.
-pub const PROTOCOL: u32 = 1;
+pub const PROTOCOL: u32 = 2;
+/// The oldest version of agents that the core serves.
+pub const OLDEST_PROTOCOL: u32 = 1;

@@ -3,19 +3,25 @@
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::Stream;
 use futures_util::stream::unfold;
 use pki::server::TlsStream;
-use pki::{AgentIdentity, ServerConfig, TlsAcceptor, identity_of};
+use pki::{
+    Alpn, ClientAuth, Clock, Judge, KeyedCertificate, PkiError, Roots, ServerConfig, Shown, TlsAcceptor,
+    handshake_failure, server_config,
+};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tonic::transport::server::Connected;
+
+use crate::complaint::Complaints;
 
 /// Longest time for a handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -24,24 +30,44 @@ const HANDSHAKES: usize = 64;
 /// Pause after the system refused a connection, as it does when it is out of file descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// What the server shows to agents, and whom it believes.
+pub struct AgentTls {
+    config: Arc<ServerConfig>,
+    judge: Judge,
+}
+
+impl AgentTls {
+    /// Shows `own`, and believes agents of our own CA and of those that were configured beside it.
+    pub fn new(own: KeyedCertificate, ours: &Roots, others: Option<&Roots>) -> Result<Self, PkiError> {
+        let config = server_config(own, &ClientAuth::Asked, Alpn::Http2)?;
+        Ok(Self { config, judge: Judge::new(ours, others)? })
+    }
+}
+
 /// Who is at the other end; found in a request's extensions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {
     /// Where it comes from.
     pub address: SocketAddr,
-    /// The agent that its certificate names; none where it showed no certificate.
-    pub agent: Option<AgentIdentity>,
+    /// What its certificate is worth, as of the handshake.
+    pub shown: Shown,
 }
 
 /// Connections to `listener` whose handshake went well, for a gRPC server. One that fails is dropped and logged.
-pub fn incoming(listener: TcpListener, tls: Arc<ServerConfig>) -> impl Stream<Item = io::Result<Connection>> {
-    let door = Door { listener, acceptor: TlsAcceptor::from(tls), handshakes: JoinSet::new() };
+/// Each handshake takes what `tls` holds at its time; connections outlive a change.
+pub fn incoming(
+    listener: TcpListener,
+    tls: watch::Receiver<Arc<AgentTls>>,
+    clock: Clock,
+) -> impl Stream<Item = io::Result<Connection>> {
+    let porter = Arc::new(Porter { tls, clock, complaints: Mutex::default() });
+    let door = Door { listener, porter, handshakes: JoinSet::new() };
     unfold(door, async |mut door| Some((Ok(door.next().await), door)))
 }
 
 struct Door {
     listener: TcpListener,
-    acceptor: TlsAcceptor,
+    porter: Arc<Porter>,
     handshakes: JoinSet<Option<Connection>>,
 }
 
@@ -56,7 +82,8 @@ impl Door {
                 }
                 accepted = self.listener.accept(), if self.handshakes.len() < HANDSHAKES => match accepted {
                     Ok((stream, address)) => {
-                        self.handshakes.spawn(shake(self.acceptor.clone(), stream, address));
+                        let porter = Arc::clone(&self.porter);
+                        self.handshakes.spawn(async move { porter.shake(stream, address).await });
                     }
                     Err(error) => {
                         tracing::warn!(%error, "cannot accept a connection");
@@ -68,23 +95,32 @@ impl Door {
     }
 }
 
-async fn shake(acceptor: TlsAcceptor, stream: TcpStream, address: SocketAddr) -> Option<Connection> {
-    // Jobs and reports are small and wait for nothing.
-    let _ = stream.set_nodelay(true);
-    match timeout(HANDSHAKE, acceptor.accept(stream)).await {
-        Ok(Ok(stream)) => {
-            let shown = stream.get_ref().1.peer_certificates().unwrap_or_default();
-            let agent = identity_of(shown).ok();
-            Some(Connection { stream, peer: Peer { address, agent } })
+/// Shakes hands with whoever comes.
+struct Porter {
+    tls: watch::Receiver<Arc<AgentTls>>,
+    clock: Clock,
+    complaints: Mutex<Complaints>,
+}
+
+impl Porter {
+    async fn shake(&self, stream: TcpStream, address: SocketAddr) -> Option<Connection> {
+        // Jobs and reports are small and wait for nothing.
+        let _ = stream.set_nodelay(true);
+        let tls = Arc::clone(&self.tls.borrow());
+        let reason = match timeout(HANDSHAKE, TlsAcceptor::from(Arc::clone(&tls.config)).accept(stream)).await {
+            Ok(Ok(stream)) => {
+                let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
+                let shown = tls.judge.judge(chain, self.clock.now());
+                return Some(Connection { stream, peer: Peer { address, shown } });
+            }
+            Ok(Err(error)) => handshake_failure(&error),
+            Err(_) => format!("it took over {} s", HANDSHAKE.as_secs()),
+        };
+        let mut complaints = self.complaints.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(unsaid) = complaints.worth_saying(address.ip(), "handshake", self.clock.now()) {
+            tracing::info!(%address, reason, unsaid, "a TLS handshake failed");
         }
-        Ok(Err(error)) => {
-            tracing::info!(%address, %error, "a TLS handshake failed");
-            None
-        }
-        Err(_) => {
-            tracing::info!(%address, "a TLS handshake took too long");
-            None
-        }
+        None
     }
 }
 
@@ -97,7 +133,7 @@ pub struct Connection {
 impl Connected for Connection {
     type ConnectInfo = Peer;
     fn connect_info(&self) -> Peer {
-        self.peer
+        self.peer.clone()
     }
 }
 

@@ -8,9 +8,10 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 use tonic::transport::Channel;
 
-use crate::convert::ConvertError;
+use crate::convert::{self, ConvertError};
 use crate::greeting::{Hello, Welcome};
 use crate::proto::{FromAgent, FromCore, from_agent, from_core, jobs_client};
+use crate::refusal::Refusal;
 
 /// Longest time for the core to answer the greeting.
 const GREETING: Duration = Duration::from_secs(30);
@@ -31,6 +32,14 @@ pub enum SessionError {
     /// The core said something else first.
     #[error("the core said something else than welcome")]
     Impolite,
+    /// The core will not have this agent for its certificate.
+    #[error("the core refuses this agent's certificate: {sentence}; {}", .refusal.advice())]
+    Refused {
+        /// Why.
+        refusal: Refusal,
+        /// The core's words.
+        sentence: String,
+    },
     /// The core's greeting cannot be read.
     #[error(transparent)]
     Convert(#[from] ConvertError),
@@ -38,7 +47,10 @@ pub enum SessionError {
 
 impl From<tonic::Status> for SessionError {
     fn from(status: tonic::Status) -> Self {
-        Self::Status(Box::new(status))
+        match Refusal::of(&status) {
+            Some(refusal) => Self::Refused { refusal, sentence: status.message().to_owned() },
+            None => Self::Status(Box::new(status)),
+        }
     }
 }
 
@@ -67,7 +79,7 @@ pub async fn open(channel: Channel, hello: Hello) -> Result<Session, SessionErro
         let mut incoming = client.session(ReceiverStream::new(messages)).await?.into_inner();
         match incoming.message().await? {
             Some(FromCore { body: Some(from_core::Body::Welcome(welcome)) }) => {
-                Ok((Welcome::try_from(welcome)?, incoming))
+                Ok((convert::read_welcome(&welcome)?, incoming))
             }
             _ => Err(SessionError::Impolite),
         }

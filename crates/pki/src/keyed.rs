@@ -42,6 +42,11 @@ impl KeyedCertificate {
         })
     }
 
+    /// The same once more, for another connection.
+    pub fn again(&self) -> Self {
+        Self { chain: self.chain.clone(), key: self.key.clone_key(), facts: self.facts.clone() }
+    }
+
     /// What stands in the certificate.
     pub fn facts(&self) -> &CertificateFacts {
         &self.facts

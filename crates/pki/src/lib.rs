@@ -5,23 +5,29 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod authority;
+mod clock;
 mod error;
 mod facts;
+mod handshake;
 mod identity;
 mod keyed;
 mod pin;
 mod request;
 mod self_signed;
+mod shown;
 mod tls;
 
 pub use authority::{AGENT_DAYS, Authority, CA_DAYS, IssuedServer, SERVER_DAYS};
+pub use clock::Clock;
 pub use error::PkiError;
 pub use facts::{CertificateFacts, Fingerprint, show};
+pub use handshake::handshake_failure;
 pub use identity::{AgentIdentity, identity_of};
 pub use keyed::KeyedCertificate;
 pub use pin::{Seen, looking_client_config, pinned_client_config};
 pub use request::{CertificateRequest, requested_key_digest};
 pub use self_signed::self_signed;
+pub use shown::{Issuer, Judge, Shown};
 pub use tls::{Alpn, ClientAuth, Roots, client_config, install_provider, server_config};
 
 pub use rustls::pki_types::{CertificateDer, ServerName};

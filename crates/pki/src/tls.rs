@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::CertificateDer;
-use rustls::server::WebPkiClientVerifier;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
 use crate::facts::parse;
 use crate::keyed::certificates;
+use crate::shown::AskForCertificate;
 use crate::{KeyedCertificate, PkiError};
 
 /// What is spoken inside TLS (ALPN, RFC 7301).
@@ -57,8 +57,8 @@ impl Roots {
         &self.certificates
     }
 
-    /// Refuses a certificate that none of these signed.
-    pub(crate) fn check_signed(&self, der: &CertificateDer<'_>) -> Result<(), PkiError> {
+    /// Refuses a certificate that none of these signed themselves.
+    pub fn check_signed(&self, der: &CertificateDer<'_>) -> Result<(), PkiError> {
         let certificate = parse(der)?;
         let signed = |root: &CertificateDer<'static>| {
             parse(root).is_ok_and(|root| certificate.verify_signature(Some(root.public_key())).is_ok())
@@ -69,7 +69,15 @@ impl Roots {
         }
     }
 
-    fn store(&self) -> Result<Arc<RootCertStore>, PkiError> {
+    /// These and those.
+    pub fn and(&self, others: &Self) -> Self {
+        let mut certificates = self.certificates.clone();
+        let known = |certificate: &&CertificateDer<'static>| !self.certificates.contains(certificate);
+        certificates.extend(others.certificates.iter().filter(known).cloned());
+        Self { certificates }
+    }
+
+    pub(crate) fn store(&self) -> Result<Arc<RootCertStore>, PkiError> {
         let mut store = RootCertStore::empty();
         for certificate in &self.certificates {
             store.add(certificate.clone()).map_err(|error| PkiError::BadCertificate(error.to_string()))?;
@@ -79,15 +87,12 @@ impl Roots {
 }
 
 /// Whether a server asks its clients for a certificate.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientAuth {
     /// It does not.
     None,
-    /// It asks, and refuses one that `ca` did not sign for a client; a client may show none.
-    Optional {
-        /// The CA of the clients.
-        ca: Roots,
-    },
+    /// It does. A client may show none, and any that it has the key of; a [`crate::Judge`] says what it is worth.
+    Asked,
 }
 
 /// What a TLS server needs.
@@ -95,12 +100,9 @@ pub fn server_config(own: KeyedCertificate, clients: &ClientAuth, alpn: Alpn) ->
     let builder = ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions().map_err(tls)?;
     let builder = match clients {
         ClientAuth::None => builder.with_no_client_auth(),
-        ClientAuth::Optional { ca } => {
-            let verifier = WebPkiClientVerifier::builder_with_provider(ca.store()?, provider())
-                .allow_unauthenticated()
-                .build()
-                .map_err(|error| PkiError::Tls(error.to_string()))?;
-            builder.with_client_cert_verifier(verifier)
+        ClientAuth::Asked => {
+            let schemes = provider().signature_verification_algorithms;
+            builder.with_client_cert_verifier(Arc::new(AskForCertificate(schemes)))
         }
     };
     let (chain, key) = own.into_parts();

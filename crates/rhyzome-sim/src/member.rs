@@ -50,7 +50,7 @@ impl Member {
             InvitedKind::Hypervisor => Simulated::hypervisor(),
         };
         let (absences, received) = mpsc::channel(ABSENCES);
-        let config = AgentConfig { core: None, invitation_file: Some(invitation_file), state_dir: dir };
+        let config = AgentConfig { core: None, invitation_file: Some(invitation_file), tls: None, state_dir: dir };
         let (name, kind) = (invited.name.clone(), invited.kind);
         Ok((Self { name, kind, config, target: Arc::new(target), absences }, received))
     }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use pki::Authority;
+use pki::{Authority, Clock};
 use store::Store;
 use tokio_util::sync::CancellationToken;
 use types::{Port, ReplicaId};
@@ -45,6 +45,10 @@ pub struct Core {
     pub downloads: Downloads,
     /// What signs agents' certificates.
     pub authority: Authority,
+    /// The CA that the core's own certificate comes from, in PEM: whom agents are told to believe.
+    pub server_ca: String,
+    /// Says when certificates end.
+    pub clock: Clock,
 }
 
 impl Core {
@@ -54,6 +58,7 @@ impl Core {
         store: Store,
         replica: ReplicaId,
         authority: Authority,
+        server_ca: String,
         downloads: Downloads,
     ) -> Arc<Self> {
         Arc::new(Self {
@@ -71,6 +76,8 @@ impl Core {
             image_files: tokio::sync::Mutex::default(),
             downloads,
             authority,
+            server_ca,
+            clock: Clock::system(),
         })
     }
 }

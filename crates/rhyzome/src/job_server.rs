@@ -1,32 +1,38 @@
 //! The server that agents dial: it enrols them, sends them their targets' jobs, and keeps what they report.
 
+mod admission;
+mod enrolment;
 mod observation;
 pub mod report;
+mod roll;
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;
 
 use futures_util::{Stream, StreamExt};
-use jobs::listener::Peer;
-use jobs::proto::enrolment_server::{Enrolment, EnrolmentServer};
+use jobs::listener::{AgentTls, incoming};
+use jobs::proto::enrolment_server::EnrolmentServer;
 use jobs::proto::jobs_server::{Jobs, JobsServer};
-use jobs::proto::{EnrolReply, EnrolRequest, FromAgent, FromCore, ImageChunk, ImageRequest, from_agent, from_core};
-use jobs::{Hello, Job, Object, Report, Want, Welcome, proto, secret_field};
-use pki::{AgentIdentity, ServerConfig};
+use jobs::proto::{FromAgent, FromCore, ImageChunk, ImageRequest, from_agent, from_core};
+use jobs::understood::{self, NotUnderstood};
+use jobs::{Hello, Job, Object, Outcome, Report, Want, Welcome, proto, secret_field};
+use pki::AgentIdentity;
 use store::{Caller, JobRow, StoreError};
 use time::OffsetDateTime;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status, Streaming};
-use types::{InvitationId, Sha256Digest, Version};
+use types::{Sha256Digest, Version};
 
+use self::admission::Admission;
+use self::roll::{Ended, Place, Roll};
 use crate::core::Core;
-use crate::http::digest;
 use crate::image_file;
 
 /// Messages on their way to one agent.
@@ -42,17 +48,21 @@ const KEEP_ALIVE: std::time::Duration = std::time::Duration::from_secs(10);
 pub async fn serve(
     core: Arc<Core>,
     listener: TcpListener,
-    tls: Arc<ServerConfig>,
+    tls: watch::Receiver<Arc<AgentTls>>,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
+    let (admission, roll) = (Arc::new(Admission::new(Arc::clone(&core))), Arc::new(Roll::default()));
+    let mut tasks = JoinSet::new();
+    tasks.spawn(roll::strike_revoked(Arc::clone(&core), Arc::clone(&roll)));
+    let connections = incoming(listener, tls, core.clock.clone());
     let attendances = TaskTracker::new();
-    let server = Server { core, shutdown: shutdown.clone(), attendances: attendances.clone() };
+    let server = Server { core, admission, roll, shutdown: shutdown.clone(), attendances: attendances.clone() };
     tonic::transport::Server::builder()
         .http2_keepalive_interval(Some(KEEP_ALIVE))
         .http2_keepalive_timeout(Some(KEEP_ALIVE))
         .add_service(EnrolmentServer::new(server.clone()))
         .add_service(JobsServer::new(server))
-        .serve_with_incoming_shutdown(jobs::listener::incoming(listener, tls), shutdown.cancelled())
+        .serve_with_incoming_shutdown(connections, shutdown.cancelled())
         .await?;
     attendances.close();
     attendances.wait().await;
@@ -62,60 +72,13 @@ pub async fn serve(
 #[derive(Clone)]
 struct Server {
     core: Arc<Core>,
+    admission: Arc<Admission>,
+    roll: Arc<Roll>,
     shutdown: CancellationToken,
     attendances: TaskTracker,
 }
 
-/// Why somebody did not become an agent.
-enum Unenrolled {
-    Refused(Status),
-    Failed(StoreError),
-}
-
-impl From<StoreError> for Unenrolled {
-    fn from(error: StoreError) -> Self {
-        Self::Failed(error)
-    }
-}
-
 type Outgoing<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
-
-#[tonic::async_trait]
-impl Enrolment for Server {
-    async fn enrol(&self, request: Request<EnrolRequest>) -> Result<Response<EnrolReply>, Status> {
-        let request = request.into_inner();
-        let refused = || Status::permission_denied("the invitation is unknown, used or expired: ask for another");
-        let id: InvitationId = request.invitation.parse().map_err(|_| refused())?;
-        // A request that cannot be signed must not use the invitation up.
-        let key =
-            pki::requested_key_digest(&request.csr_pem).map_err(|error| Status::invalid_argument(error.to_string()))?;
-        let (secret, cluster) = (digest(&request.secret), self.core.store.installation().cluster);
-        let (enrolled, certificate_pem) = store::transact!(self.core.store, async |session| {
-            let enrolled = session.redeem_invitation(id, secret, key).await?;
-            let enrolled = enrolled.ok_or_else(|| Unenrolled::Refused(refused()))?;
-            let identity = AgentIdentity { cluster, agent: enrolled.agent, target: enrolled.target };
-            let certificate_pem = self
-                .core
-                .authority
-                .sign_agent(&request.csr_pem, &identity, OffsetDateTime::now_utc(), pki::AGENT_DAYS)
-                .map_err(|error| Unenrolled::Refused(Status::invalid_argument(error.to_string())))?;
-            Ok::<_, Unenrolled>((enrolled, certificate_pem))
-        })
-        .await
-        .map_err(|unenrolled| match unenrolled {
-            Unenrolled::Refused(status) => status,
-            Unenrolled::Failed(error) => internal(error),
-        })?;
-        tracing::info!(agent = %enrolled.agent, target = %enrolled.target, "an agent enrolled");
-        Ok(Response::new(EnrolReply {
-            certificate_pem,
-            ca_pem: self.core.authority.certificate_pem().to_owned(),
-            agent: enrolled.agent.to_string(),
-            target: enrolled.target.to_string(),
-            cluster: cluster.to_string(),
-        }))
-    }
-}
 
 #[tonic::async_trait]
 impl Jobs for Server {
@@ -123,7 +86,7 @@ impl Jobs for Server {
     type FetchImageStream = Outgoing<ImageChunk>;
 
     async fn session(&self, request: Request<Streaming<FromAgent>>) -> Result<Response<Self::SessionStream>, Status> {
-        let identity = self.identity(&request).await?;
+        let (identity, until) = self.admission.admit(&request).await?;
         let mut incoming = request.into_inner();
         let hello = read_hello(&mut incoming).await?;
         let installation = self.core.store.installation();
@@ -135,18 +98,23 @@ impl Jobs for Server {
         let held: BTreeMap<String, Version> =
             hello.inventory.iter().map(|held| (held.object.to_string(), held.version)).collect();
         let number = store::transact!(self.core.store, async |session| -> Result<i64, StoreError> {
-            let number = session.connect_agent(agent, replica, &hello.software, &hello.features, &capacity).await?;
+            let number = session
+                .connect_agent(agent, replica, hello.protocol, &hello.software, &hello.features, &capacity)
+                .await?;
             session.note_inventory(identity.target, &held).await?;
             Ok(number)
         })
         .await
         .map_err(internal)?;
-        tracing::info!(agent = %identity.agent, target = %identity.target, software = hello.software, "an agent connected");
+        tracing::info!(agent = %identity.agent, target = %identity.target, software = hello.software, protocol = hello.protocol, "an agent connected");
         let (sender, receiver) = mpsc::channel(OUTGOING);
         let attendance = Attendance {
             core: Arc::clone(&self.core),
             identity,
+            protocol: hello.protocol,
+            until,
             number,
+            place: self.roll.enter(identity.agent, number),
             sender,
             held,
             compared: false,
@@ -159,7 +127,7 @@ impl Jobs for Server {
     }
 
     async fn fetch_image(&self, request: Request<ImageRequest>) -> Result<Response<Self::FetchImageStream>, Status> {
-        let identity = self.identity(&request).await?;
+        let (identity, _) = self.admission.admit(&request).await?;
         let sha256: Sha256Digest = request
             .into_inner()
             .sha256
@@ -189,36 +157,26 @@ impl Jobs for Server {
     }
 }
 
-impl Server {
-    /// Which agent calls, by its certificate and by the database.
-    async fn identity<T>(&self, request: &Request<T>) -> Result<AgentIdentity, Status> {
-        let peer = request.extensions().get::<Peer>();
-        let identity = peer
-            .and_then(|peer| peer.agent)
-            .ok_or_else(|| Status::unauthenticated("an agent's certificate is needed: enrol with an invitation"))?;
-        if identity.cluster != self.core.store.installation().cluster {
-            return Err(Status::permission_denied("the certificate is of another installation"));
-        }
-        let mut session = self.core.store.read().await.map_err(internal)?;
-        match session.target_of_agent(identity.agent).await.map_err(internal)? {
-            Some(target) if target == identity.target => Ok(identity),
-            _ => Err(Status::permission_denied("the agent of this certificate is not known")),
-        }
-    }
-}
-
 async fn read_hello(incoming: &mut Streaming<FromAgent>) -> Result<Hello, Status> {
     let expected = || Status::invalid_argument("the first message must be Hello");
     let message = incoming.message().await?.and_then(|message| message.body).ok_or_else(expected)?;
     let from_agent::Body::Hello(hello) = message else { return Err(expected()) };
     let hello = Hello::try_from(hello).map_err(|error| Status::invalid_argument(error.to_string()))?;
     match hello.protocol {
-        jobs::PROTOCOL => Ok(hello),
+        jobs::OLDEST_PROTOCOL..=jobs::PROTOCOL => Ok(hello),
         other => Err(Status::failed_precondition(format!(
-            "the agent speaks version {other} of the job protocol, the core {}",
+            "the agent ({}) speaks version {other} of the job protocol, the core versions {} to {}: upgrade the older \
+             of the two programs",
+            hello.software,
+            jobs::OLDEST_PROTOCOL,
             jobs::PROTOCOL
         ))),
     }
+}
+
+/// A report that stands in for an agent that could not make it.
+fn refused(object: Object, version: Version, reason: String) -> Report {
+    Report { object, version, outcome: Outcome::Refused, reason: Some(reason), entries: BTreeMap::new(), status: None }
 }
 
 fn internal(error: StoreError) -> Status {
@@ -230,7 +188,13 @@ fn internal(error: StoreError) -> Status {
 struct Attendance {
     core: Arc<Core>,
     identity: AgentIdentity,
+    /// The version of the protocol that the session is held in.
+    protocol: u32,
+    /// The last moment of the certificate that it was opened with.
+    until: OffsetDateTime,
     number: i64,
+    /// Its place among the sessions of this process.
+    place: Place,
     sender: mpsc::Sender<Result<FromCore, Status>>,
     /// What the target held when it connected.
     held: BTreeMap<String, Version>,
@@ -243,8 +207,10 @@ struct Attendance {
 
 impl Attendance {
     async fn run(mut self, incoming: Streaming<FromAgent>, shutdown: CancellationToken) {
+        let end = self.place.ended();
         let ended = tokio::select! {
             () = shutdown.cancelled() => Ok(()),
+            why = end => self.dismiss(why),
             ended = self.attend(incoming) => ended,
         };
         if let Err(error) = ended {
@@ -257,6 +223,12 @@ impl Attendance {
         self.core.signals.target(self.identity.target);
     }
 
+    /// Ends the session with a word to the agent, as far as it listens.
+    fn dismiss(&self, why: Ended) -> anyhow::Result<()> {
+        let _ = self.sender.try_send(Err(why.status()));
+        anyhow::bail!("{why}")
+    }
+
     async fn leave(&self) -> Result<(), StoreError> {
         let (agent, number) = (self.identity.agent, self.number);
         store::transact!(self.core.store, async |session| session.disconnect_agent(agent, number).await).await
@@ -265,7 +237,7 @@ impl Attendance {
     async fn attend(&mut self, mut incoming: Streaming<FromAgent>) -> anyhow::Result<()> {
         let installation = self.core.store.installation();
         let welcome = Welcome { cluster: installation.cluster, epoch: installation.epoch };
-        self.send(from_core::Body::Welcome(welcome.into())).await?;
+        self.send(from_core::Body::Welcome(jobs::convert::welcome(welcome, self.protocol))).await?;
         self.send_wanted().await?;
         let mut poll = tokio::time::interval(POLL);
         loop {
@@ -276,6 +248,9 @@ impl Attendance {
                 },
                 Ok(()) = self.hints.changed() => self.send_wanted().await?,
                 _ = poll.tick() => {
+                    if self.core.clock.now() > self.until {
+                        return self.dismiss(Ended::Expired);
+                    }
                     self.core.store.read().await?.guard_agent(self.identity.agent, self.number).await?;
                     self.send_wanted().await?;
                 }
@@ -288,6 +263,7 @@ impl Attendance {
     async fn send_wanted(&mut self) -> anyhow::Result<()> {
         let caller = Caller::core();
         let mut session = self.core.store.read().await?;
+        session.guard_agent(self.identity.agent, self.number).await?;
         if session.paused().await?.is_some() {
             return Ok(());
         }
@@ -313,6 +289,10 @@ impl Attendance {
             let (object, version) = (row.object.clone(), row.version);
             match self.message(row).await {
                 Ok(job) => self.send(from_core::Body::Job(job)).await?,
+                Err(error) if matches!(error.downcast_ref(), Some(StoreError::Fenced)) => return Err(error),
+                Err(error) if error.is::<NotUnderstood>() => {
+                    self.keep_report(refused(object.parse()?, version, error.to_string())).await?;
+                }
                 Err(error) => {
                     tracing::error!(target = %self.identity.target, object, error = format!("{error:#}"), "a job cannot be sent");
                 }
@@ -337,8 +317,12 @@ impl Attendance {
         let want = match row.desired {
             None => Want::Gone,
             Some(mut desired) => {
+                if self.protocol == 1 {
+                    understood::for_version_one(object, &mut desired)?;
+                }
                 let mut secrets = BTreeMap::new();
                 let mut session = self.core.store.read().await?;
+                session.guard_agent(self.identity.agent, self.number).await?;
                 for id in secret_field::references(&desired) {
                     secrets.insert(id, session.secret(&Caller::core(), id).await?);
                 }

@@ -25,6 +25,7 @@ mod replica;
 mod segment;
 pub mod serve;
 mod serve_config;
+mod server_certificate;
 mod signal;
 pub mod up;
 

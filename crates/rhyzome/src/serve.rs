@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use clap::ValueEnum;
 use config::file;
-use pki::{Alpn, Authority, ClientAuth, KeyedCertificate, Roots};
+use pki::{Authority, Clock};
 use store::{Database, SecretKey, Store};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{self, SignalKind};
@@ -19,6 +19,7 @@ use crate::command::output;
 use crate::core::Core;
 use crate::download::{self, Downloads};
 use crate::serve_config::{FILE_NAME, ServeConfig};
+use crate::server_certificate::{self, ServerCertificate};
 use crate::{executor, http, image_file, job_server, metric, replica, signal};
 
 /// What `rhyzome serve` is told.
@@ -115,17 +116,15 @@ pub fn be_alone(config: &ServeConfig) -> anyhow::Result<File> {
 /// Serves until SIGTERM or SIGINT.
 pub async fn run(options: ServeOptions) -> anyhow::Result<()> {
     let config = read_config(options.config.as_deref())?;
-    let own = || KeyedCertificate::load(&config.tls);
     let authority = Authority::load(&config.authority_dir)?;
-    own()?;
+    let certificate = ServerCertificate::open(&config.tls, &authority, Clock::system())?;
+    let server_ca = server_certificate::server_ca(&config.tls, &authority)?;
     config.database.database(&config.data_dir)?;
     if options.check_config {
         output::line("the configuration is good")?;
         return Ok(());
     }
-    let agents = agent_roots(&config, &authority)?;
-    let http_tls = pki::server_config(own()?, &ClientAuth::None, Alpn::Http1)?;
-    let jobs_tls = pki::server_config(own()?, &ClientAuth::Optional { ca: agents }, Alpn::Http2)?;
+    let (http_tls, jobs_tls) = (certificate.http(), certificate.jobs());
     let store = open_store(&config).await?;
     let _alone = match (store.is_shared(), options.only) {
         (true, _) => None,
@@ -136,13 +135,15 @@ pub async fn run(options: ServeOptions) -> anyhow::Result<()> {
     };
     let replica = replica::join(&store).await?;
     let (downloads, wishes) = Downloads::channel();
-    let core = Core::new(&config, store, replica, authority, downloads);
+    let core = Core::new(&config, store, replica, authority, server_ca, downloads);
     image_file::sweep(&core, true).await.context("images' files could not be tidied up")?;
     let bind = |address| async move {
         TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))
     };
     let (shutdown, end) = (CancellationToken::new(), CancellationToken::new());
     let mut parts: JoinSet<anyhow::Result<()>> = JoinSet::new();
+    let (for_certificate, certificate_shutdown) = (Arc::clone(&core), shutdown.clone());
+    parts.spawn(async move { Ok(certificate.tend(for_certificate, certificate_shutdown).await?) });
     if options.only != Some(Part::Jobs) {
         let listener = bind(config.http.listen).await?;
         tracing::info!(http = %listener.local_addr()?, "the API is served");
@@ -204,16 +205,4 @@ pub async fn run(options: ServeOptions) -> anyhow::Result<()> {
     core.store.close().await;
     tracing::info!("the core has stopped");
     first
-}
-
-/// Whose certificates agents may show: our CA's, and the configured one's.
-fn agent_roots(config: &ServeConfig, authority: &Authority) -> anyhow::Result<Roots> {
-    let mut pem = authority.certificate_pem().to_owned();
-    if let Some(ca) = &config.tls.ca {
-        let configured = file::read(ca)?;
-        if configured.trim() != pem.trim() {
-            pem = format!("{pem}\n{configured}");
-        }
-    }
-    Ok(Roots::from_pem(&pem)?)
 }

@@ -133,14 +133,8 @@ impl<Mode> Session<'_, Mode> {
         Ok(connected > 0)
     }
 
-    /// The target that an agent was enrolled for.
-    pub async fn target_of_agent(&mut self, agent: AgentId) -> Result<Option<TargetId>> {
-        let target: Option<String> =
-            self.fetch_optional_scalar(sql("SELECT target FROM agent WHERE id = $1").bind(agent.to_string())).await?;
-        parse_optional("agent.target", target)
-    }
-
-    /// Fails with [`StoreError::Fenced`] when a newer session of the same agent has begun.
+    /// Fails with [`StoreError::Fenced`] when a newer session of the same agent has begun, or when the
+    /// agent was revoked or forgotten.
     pub async fn guard_agent(&mut self, agent: AgentId, session: i64) -> Result<()> {
         let newest: Option<i64> =
             self.fetch_optional_scalar(sql("SELECT session FROM agent WHERE id = $1").bind(agent.to_string())).await?;
@@ -223,14 +217,7 @@ impl Session<'_, Write> {
             let agent = parse_optional("invitation.agent", agent)?;
             return Ok(agent.map(|agent| EnrolledAgent { agent, target }));
         }
-        let agent = AgentId::make(self.now_unsigned()).map_err(|error| StoreError::Unusable(error.to_string()))?;
-        self.execute(sql(
-            "INSERT INTO agent (id, tenant, target, created_at) SELECT $1, tenant, id, $2 FROM target WHERE id = $3",
-        )
-        .bind(agent.to_string())
-        .bind(self.now())
-        .bind(target.to_string()))
-        .await?;
+        let agent = self.register_agent(&Caller::core(), target).await?;
         self.execute(
             sql("UPDATE invitation SET used_at = $1, key_sha256 = $2, agent = $3 WHERE id = $4")
                 .bind(self.now())
@@ -242,11 +229,13 @@ impl Session<'_, Write> {
         Ok(Some(EnrolledAgent { agent, target }))
     }
 
-    /// Records that an agent connected to a replica; the number of its session fences the ones before.
+    /// Records that an agent connected to a replica; the number of its session fences the ones before. One that was
+    /// revoked is not found.
     pub async fn connect_agent(
         &mut self,
         agent: AgentId,
         replica: ReplicaId,
+        protocol: u32,
         software: &str,
         features: &[String],
         capacity: &serde_json::Value,
@@ -254,12 +243,13 @@ impl Session<'_, Write> {
         let features = serde_json::to_string(features).map_err(|error| StoreError::Unusable(error.to_string()))?;
         let session: Option<i64> = self.fetch_optional_scalar(sql(
             "UPDATE agent SET session = session + 1, connected = 1, software = $1, features = $2, last_seen_at = $3, \
-             replica = $4 WHERE id = $5 RETURNING session",
+             replica = $4, protocol = $5 WHERE id = $6 AND revoked_at IS NULL RETURNING session",
         )
         .bind(software)
         .bind(features)
         .bind(self.now())
         .bind(replica.to_string())
+        .bind(protocol)
         .bind(agent.to_string()))
         .await?;
         self.execute(

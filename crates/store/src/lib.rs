@@ -29,6 +29,7 @@ mod replica;
 mod resource;
 mod secret;
 mod session;
+mod standing;
 mod statement;
 mod token;
 mod transaction;
@@ -52,6 +53,7 @@ pub use placement::{Availability, HypervisorRow, Taken};
 pub use resource::{ConditionRow, NewResource, ResourceRow};
 pub use secret::SecretKey;
 pub use session::{Read, Session, Store, Write};
+pub use standing::{AgentRecord, Standing};
 pub use token::TokenRow;
 
 /// The result of every call into the database.

@@ -157,6 +157,18 @@ mod tests {
     }
 
     #[test]
+    fn any_answer_is_understood_or_refused() {
+        let recorded = transcripts().into_iter().map(|step| step["reply"].to_string().into_bytes());
+        let forms = [
+            r#"{"jsonrpc":"2.0","id":7,"result":[0,{"values":{"a":{".type":"zone",".anonymous":true}}}]}"#,
+            r#"{"jsonrpc":"2.0","id":7,"result":[6]}"#,
+            r#"{"jsonrpc":"2.0","id":7,"error":{"code":-32002,"message":"Access denied"}}"#,
+        ];
+        let forms = forms.map(|form| form.as_bytes().to_vec());
+        fuzz::Corpus::of(recorded.chain(forms)).run(|bytes| drop(decode(7, "uci", "get", bytes)));
+    }
+
+    #[test]
     fn what_was_recorded_is_what_is_sent_and_understood() {
         let (mut accepted, mut refused, mut denied) = (0, 0, 0);
         for step in transcripts() {

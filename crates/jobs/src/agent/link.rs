@@ -1,19 +1,21 @@
 //! The way to the core: read the target, connect, greet, listen, and after a while again.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
+use pki::Clock;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
+use super::approach::{Approach, Failure, Opened};
+use super::tending::{Tending, Upkeep};
 use super::{AgentConfig, AgentError};
 use crate::backoff::{Jitter, backoff};
-use crate::connection::connect;
-use crate::enrol::{self, EnrolError, Enrolled};
 use crate::proto::{FromAgent, FromCore, from_core};
-use crate::session::{self, Session};
-use crate::{Held, Hello, Invitation, Target, observed};
+use crate::refusal::Refusal;
+use crate::session::Session;
+use crate::{Held, Hello, Target, observed};
 
 /// Longest time for the target to say what it holds.
 const READ: Duration = Duration::from_secs(60);
@@ -31,11 +33,13 @@ pub(super) enum LinkEvent {
     /// The target said what it holds.
     Read(Reading),
     /// The core said welcome.
-    Opened(Box<Session>),
+    Opened(Box<Opened>),
     /// The core said something.
     Message(from_core::Body),
     /// There will be no session this time.
-    Failed { reason: String },
+    Failed(Failure),
+    /// There is a certificate that the session was not opened with.
+    Fresh,
     /// The session is over.
     Lost { reason: String },
     /// There will be none, ever.
@@ -50,19 +54,25 @@ impl LinkEvent {
 
 pub(super) struct Link {
     config: Arc<AgentConfig>,
+    clock: Clock,
     state: State,
     failures: u32,
+    /// What the core held against the certificate in the last try.
+    refused: Option<Refusal>,
+    /// This agent's place among those whose certificates end at the same time.
+    jitter: Jitter,
 }
 
 enum State {
     Waiting(Instant),
     Busy(JoinSet<LinkEvent>),
-    Up(Box<Session>),
+    Up(Box<Session>, Box<Tending>),
 }
 
 impl Link {
-    pub(super) fn new(config: AgentConfig) -> Self {
-        Self { config: Arc::new(config), state: State::Waiting(Instant::now()), failures: 0 }
+    pub(super) fn new(config: AgentConfig, clock: Clock) -> Self {
+        let (state, jitter) = (State::Waiting(Instant::now()), Jitter::draw());
+        Self { config: Arc::new(config), clock, state, failures: 0, refused: None, jitter }
     }
 
     /// The next event; may be dropped and asked for again.
@@ -74,11 +84,15 @@ impl Link {
             }
             State::Busy(task) => match task.join_next().await {
                 Some(Ok(event)) => event,
-                Some(Err(error)) => LinkEvent::Failed { reason: error.to_string() },
-                None => LinkEvent::Failed { reason: "nothing was begun".to_owned() },
+                Some(Err(error)) => LinkEvent::Failed(Failure::passing(error)),
+                None => LinkEvent::Failed(Failure::passing("nothing was begun")),
             },
-            State::Up(session) => loop {
-                match session.incoming.message().await {
+            State::Up(session, tending) => loop {
+                let said = tokio::select! {
+                    said = session.incoming.message() => said,
+                    Upkeep::Fresh = tending.next() => return LinkEvent::Fresh,
+                };
+                match said {
                     Ok(Some(FromCore { body: Some(body) })) => return LinkEvent::Message(body),
                     // A kind of message that later versions have.
                     Ok(Some(FromCore { body: None })) => {}
@@ -92,7 +106,7 @@ impl Link {
     /// What takes messages to the core, while there is a session.
     pub(super) fn outgoing(&self) -> Option<mpsc::Sender<FromAgent>> {
         match &self.state {
-            State::Up(session) => Some(session.outgoing.clone()),
+            State::Up(session, _) => Some(session.outgoing.clone()),
             State::Waiting(_) | State::Busy(_) => None,
         }
     }
@@ -105,22 +119,45 @@ impl Link {
             };
             match timeout(READ, reading).await {
                 Ok(Ok(reading)) => LinkEvent::Read(reading),
-                Ok(Err(error)) => LinkEvent::Failed { reason: format!("the target cannot be read: {error:#}") },
-                Err(_) => LinkEvent::Failed { reason: format!("reading the target took over {} s", READ.as_secs()) },
+                Ok(Err(error)) => LinkEvent::Failed(Failure::passing(format!("the target cannot be read: {error:#}"))),
+                Err(_) => {
+                    LinkEvent::Failed(Failure::passing(format!("reading the target took over {} s", READ.as_secs())))
+                }
             }
         });
     }
 
-    /// Enrols where that is still to be done, connects and greets.
+    /// Enrols or renews where that is to be done, connects and greets.
     pub(super) fn open(&mut self, hello: Hello) {
-        let config = self.config.clone();
-        self.begin(async move { open(&config, hello).await });
+        let approach = Approach {
+            config: self.config.clone(),
+            clock: self.clock.clone(),
+            jitter: self.jitter,
+            refused: self.refused,
+        };
+        self.begin(async move { approach.open(hello).await });
     }
 
     /// Takes note that there is a session.
-    pub(super) fn up(&mut self, session: Session) {
-        self.failures = 0;
-        self.state = State::Up(Box::new(session));
+    pub(super) fn up(&mut self, opened: Opened) {
+        let Opened { session, credentials } = opened;
+        (self.failures, self.refused) = (0, None);
+        let tending =
+            Tending::begin(self.config.clone(), self.clock.clone(), self.jitter, &credentials, session.channel.clone());
+        self.state = State::Up(Box::new(session), Box::new(tending));
+    }
+
+    /// Opens another session at once.
+    pub(super) fn reopen(&mut self) {
+        tracing::info!("there is a fresh certificate: opening another session");
+        self.jitter = Jitter::draw();
+        self.state = State::Waiting(Instant::now());
+    }
+
+    /// Tries again after a while.
+    pub(super) fn fail(&mut self, failure: &Failure) {
+        self.refused = failure.refusal;
+        self.wait(&failure.reason);
     }
 
     /// Tries again after a while.
@@ -134,7 +171,7 @@ impl Link {
 
     /// Says nothing more and waits for the core to end.
     pub(super) async fn hang_up(&mut self) {
-        let State::Up(session) = &mut self.state else { return };
+        let State::Up(session, _) = &mut self.state else { return };
         // Dropping the sender ends our half; a closed one stands in for it.
         session.outgoing = mpsc::channel(1).0;
         while let Ok(Some(_)) = session.incoming.message().await {}
@@ -145,56 +182,4 @@ impl Link {
         task.spawn(work);
         self.state = State::Busy(task);
     }
-}
-
-/// Refuses an agent that has neither a certificate nor an invitation, before anything else is done.
-pub(super) fn check_credentials(config: &AgentConfig) -> Result<(), AgentError> {
-    if enrol::load(&config.state_dir)?.is_none() {
-        invitation(config)?;
-    }
-    Ok(())
-}
-
-fn invitation(config: &AgentConfig) -> Result<Invitation, AgentError> {
-    let Some(path) = &config.invitation_file else {
-        return Err(AgentError::NotInvited(config.state_dir.clone()));
-    };
-    let text = config::file::read_secret(path).map_err(EnrolError::from)?;
-    text.reveal().parse().map_err(|reason| AgentError::Invitation { path: path.clone(), reason })
-}
-
-async fn open(config: &AgentConfig, hello: Hello) -> LinkEvent {
-    let enrolled = match credentials(config).await {
-        Ok(enrolled) => enrolled,
-        Err(AgentError::Enrol(error)) if error.may_pass() => return LinkEvent::Failed { reason: error.to_string() },
-        Err(error) => return LinkEvent::Hopeless(error),
-    };
-    let Enrolled { identity, certificate, ca, core } = enrolled;
-    if certificate.facts().wants_renewal(SystemTime::now().into()) {
-        tracing::warn!(until = %certificate.facts().not_after, "this agent's certificate expires soon");
-    }
-    let core = config.core.as_ref().unwrap_or(&core);
-    let channel = match connect(core, &ca, Some(certificate)).await {
-        Ok(channel) => channel,
-        Err(error) => return LinkEvent::Failed { reason: error.to_string() },
-    };
-    match session::open(channel, hello).await {
-        Ok(session) if session.welcome.cluster != identity.cluster => LinkEvent::Failed {
-            reason: format!("the core is of cluster {}, this agent of {}", session.welcome.cluster, identity.cluster),
-        },
-        Ok(session) => LinkEvent::Opened(Box::new(session)),
-        Err(error) => LinkEvent::Failed { reason: error.to_string() },
-    }
-}
-
-/// The certificate on disk, or else one that the invitation is good for. Read each time, as it may be renewed.
-async fn credentials(config: &AgentConfig) -> Result<Enrolled, AgentError> {
-    if let Some(enrolled) = enrol::load(&config.state_dir)? {
-        return Ok(enrolled);
-    }
-    let mut invitation = invitation(config)?;
-    if let Some(core) = &config.core {
-        invitation.core = core.clone();
-    }
-    Ok(enrol::enrol(&invitation, &config.state_dir).await?)
 }

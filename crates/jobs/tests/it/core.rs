@@ -7,15 +7,13 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use futures_util::Stream;
 use jobs::convert::read_observation;
-use jobs::listener::{Peer, incoming};
+use jobs::listener::{AgentTls, Peer, incoming};
 use jobs::proto::{
-    EnrolReply, EnrolRequest, FromAgent, FromCore, ImageChunk, ImageRequest, Job as WireJob, enrolment_server,
-    from_agent, from_core, jobs_server,
+    EnrolReply, EnrolRequest, FromAgent, FromCore, ImageChunk, ImageRequest, Job as WireJob, RenewReply, RenewRequest,
+    enrolment_server, from_agent, from_core, jobs_server,
 };
-use jobs::{Hello, Invitation, Job, Object, Outcome, Report, Welcome};
-use pki::{
-    AgentIdentity, Alpn, Authority, ClientAuth, KeyedCertificate, ServerName, requested_key_digest, server_config,
-};
+use jobs::{Hello, Invitation, Job, Object, Outcome, PROTOCOL, Refusal, Report, Welcome, convert};
+use pki::{AgentIdentity, Authority, Clock, KeyedCertificate, ServerName, Shown, requested_key_digest};
 use time::OffsetDateTime;
 use tokio::net::TcpSocket;
 use tokio::runtime::{Builder, Runtime};
@@ -33,6 +31,8 @@ pub struct Core {
 
 struct Shared {
     authority: Authority,
+    /// How far the clock of core and agent is ahead of the machine's.
+    ahead: Arc<Mutex<time::Duration>>,
     state: Mutex<State>,
     changed: watch::Sender<()>,
 }
@@ -43,6 +43,16 @@ pub struct State {
     pub hellos: Vec<Hello>,
     pub reports: Vec<Report>,
     pub observations: Vec<(Object, serde_json::Value)>,
+    /// Whom certificates were renewed for.
+    pub renewals: Vec<AgentIdentity>,
+    /// Renewals that still fail.
+    pub renewal_failures: u32,
+    /// Why every certificate is refused, if it is.
+    pub refusal: Option<Refusal>,
+    /// The version of the protocol that the core says it speaks.
+    pub protocol: u32,
+    /// Which sessions were opened, by the last moment of their certificates.
+    pub sessions: Vec<OffsetDateTime>,
     jobs: BTreeMap<Object, WireJob>,
     invitations: BTreeMap<InvitationId, Option<Sha256Digest>>,
     session: Option<mpsc::Sender<Result<FromCore, Status>>>,
@@ -66,11 +76,17 @@ impl Core {
             hellos: Vec::new(),
             reports: Vec::new(),
             observations: Vec::new(),
+            renewals: Vec::new(),
+            renewal_failures: 0,
+            refusal: None,
+            protocol: PROTOCOL,
+            sessions: Vec::new(),
             jobs: BTreeMap::new(),
             invitations: BTreeMap::new(),
             session: None,
         };
-        let shared = Arc::new(Shared { authority, state: Mutex::new(state), changed: watch::Sender::new(()) });
+        let (state, changed) = (Mutex::new(state), watch::Sender::new(()));
+        let shared = Arc::new(Shared { authority, ahead: Arc::default(), state, changed });
         let mut core = Self { address: SocketAddr::from(([127, 0, 0, 1], 0)), shared, runtime: None };
         core.serve();
         core
@@ -90,8 +106,8 @@ impl Core {
         let name = ServerName::try_from("127.0.0.1").unwrap();
         let issued = self.shared.authority.issue_server(&[name], OffsetDateTime::now_utc(), 30).unwrap();
         let own = KeyedCertificate::from_pem(&issued.certificate_pem, &issued.key_pem).unwrap();
-        let clients = ClientAuth::Optional { ca: self.shared.authority.roots().unwrap() };
-        let tls = server_config(own, &clients, Alpn::Http2).unwrap();
+        let tls = AgentTls::new(own, &self.shared.authority.roots().unwrap(), None).unwrap();
+        let (tls, clock) = (watch::Sender::new(Arc::new(tls)).subscribe(), self.clock());
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let entered = runtime.enter();
         let socket = TcpSocket::new_v4().unwrap();
@@ -102,9 +118,25 @@ impl Core {
         let server = tonic::transport::Server::builder()
             .add_service(enrolment_server::EnrolmentServer::new(Service(self.shared.clone())))
             .add_service(jobs_server::JobsServer::new(Service(self.shared.clone())));
-        runtime.spawn(server.serve_with_incoming(incoming(listener, tls)));
+        runtime.spawn(server.serve_with_incoming(incoming(listener, tls, clock)));
         drop(entered);
         self.runtime = Some(runtime);
+    }
+
+    /// The clock of core and agent.
+    pub fn clock(&self) -> Clock {
+        let ahead = self.shared.ahead.clone();
+        Clock::of(move || OffsetDateTime::now_utc() + *ahead.lock().unwrap())
+    }
+
+    /// Lets so many days pass.
+    pub fn pass(&self, days: i64) {
+        *self.shared.ahead.lock().unwrap() += time::Duration::days(days);
+    }
+
+    /// A certificate for `identity` that nobody asked the server for.
+    pub fn sign(&self, csr_pem: &str, identity: &AgentIdentity) -> String {
+        self.shared.authority.sign_agent(csr_pem, identity, self.shared.now(), pki::AGENT_DAYS).unwrap()
     }
 
     pub fn invite(&self) -> Invitation {
@@ -176,9 +208,26 @@ impl State {
     }
 }
 
-fn peer<T>(request: &Request<T>) -> Result<AgentIdentity, Status> {
-    let agent = request.extensions().get::<Peer>().and_then(|peer| peer.agent);
-    agent.ok_or_else(|| Status::unauthenticated("no certificate"))
+impl Shared {
+    fn now(&self) -> OffsetDateTime {
+        OffsetDateTime::now_utc() + *self.ahead.lock().unwrap()
+    }
+
+    fn shown<T>(&self, request: &Request<T>) -> Result<Shown, Status> {
+        match self.state.lock().unwrap().refusal {
+            Some(refusal) => Err(refusal.status("the test said so")),
+            None => Ok(request.extensions().get::<Peer>().unwrap().shown.clone()),
+        }
+    }
+
+    /// The last moment of the certificate of an agent that may work.
+    fn admit<T>(&self, request: &Request<T>) -> Result<OffsetDateTime, Status> {
+        match self.shown(request)? {
+            Shown::Agent { until, .. } => Ok(until),
+            Shown::Expired { .. } => Err(Refusal::Expired.status("it expired")),
+            other => Err(Refusal::Wrong.status(format!("{other:?}"))),
+        }
+    }
 }
 
 struct Service(Arc<Shared>);
@@ -205,7 +254,7 @@ impl enrolment_server::Enrolment for Service {
         let identity =
             AgentIdentity { cluster, agent: AgentId::from_bits(id.bits()), target: TargetId::from_bits(id.bits()) };
         let certificate_pem =
-            self.0.authority.sign_agent(&request.csr_pem, &identity, OffsetDateTime::now_utc(), 90).unwrap();
+            self.0.authority.sign_agent(&request.csr_pem, &identity, self.0.now(), pki::AGENT_DAYS).unwrap();
         Ok(Response::new(EnrolReply {
             certificate_pem,
             ca_pem: self.0.authority.certificate_pem().to_owned(),
@@ -213,6 +262,23 @@ impl enrolment_server::Enrolment for Service {
             target: identity.target.to_string(),
             cluster: identity.cluster.to_string(),
         }))
+    }
+
+    async fn renew(&self, request: Request<RenewRequest>) -> Result<Response<RenewReply>, Status> {
+        let (Shown::Agent { identity, .. } | Shown::Expired { identity, .. }) = self.0.shown(&request)? else {
+            return Err(Refusal::NoCertificate.status("none"));
+        };
+        {
+            let mut state = self.0.state.lock().unwrap();
+            if let Some(rest) = state.renewal_failures.checked_sub(1) {
+                state.renewal_failures = rest;
+                return Err(Status::unavailable("not this time"));
+            }
+            state.renewals.push(identity);
+        }
+        let csr = request.into_inner().csr_pem;
+        let certificate_pem = self.0.authority.sign_agent(&csr, &identity, self.0.now(), pki::AGENT_DAYS).unwrap();
+        Ok(Response::new(RenewReply { certificate_pem }))
     }
 }
 
@@ -248,7 +314,7 @@ impl jobs_server::Jobs for Service {
     type FetchImageStream = Outgoing<ImageChunk>;
 
     async fn session(&self, request: Request<Streaming<FromAgent>>) -> Result<Response<Self::SessionStream>, Status> {
-        peer(&request)?;
+        let until = self.0.admit(&request)?;
         let mut messages = request.into_inner();
         let first = messages.message().await?.and_then(|message| message.body);
         let Some(from_agent::Body::Hello(hello)) = first else {
@@ -259,7 +325,8 @@ impl jobs_server::Jobs for Service {
         {
             let mut state = self.0.state.lock().unwrap();
             state.session = Some(outgoing.clone());
-            state.send(from_core::Body::Welcome(state.welcome.into()));
+            state.sessions.push(until);
+            state.send(from_core::Body::Welcome(convert::welcome(state.welcome, state.protocol)));
             for job in state.jobs.values() {
                 let held = hello.inventory.iter().any(|held| {
                     let version = held.version;
@@ -278,7 +345,7 @@ impl jobs_server::Jobs for Service {
     }
 
     async fn fetch_image(&self, request: Request<ImageRequest>) -> Result<Response<Self::FetchImageStream>, Status> {
-        peer(&request)?;
+        self.0.admit(&request)?;
         let state = self.0.state.lock().unwrap();
         match &state.image {
             Some((digest, bytes)) if digest.to_string() == request.get_ref().sha256 => {

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use config::Tls;
-use jobs::enrol::{EnrolError, enrol, load};
+use jobs::credentials::load;
+use jobs::enrol::{EnrolError, enrol};
 use jobs::simulated::Simulated;
 use jobs::{AgentConfig, AgentError};
 use types::SecretText;
@@ -55,7 +56,7 @@ async fn a_wrong_secret_and_a_wrong_ca_are_refused() {
 #[tokio::test]
 async fn an_agent_with_nothing_to_go_by_says_so() {
     let (dir, target) = (tempfile::tempdir().unwrap(), Arc::new(Simulated::router()));
-    let config = AgentConfig { core: None, invitation_file: None, state_dir: state(dir.path()) };
+    let config = AgentConfig { core: None, invitation_file: None, tls: None, state_dir: state(dir.path()) };
     let failure = Agent::with(config.clone(), &target).failure().await;
     assert!(matches!(failure, AgentError::NotInvited(_)), "{failure}");
 
@@ -79,7 +80,8 @@ async fn a_used_invitation_ends_the_agent_with_the_core_s_reason() {
     enrol(&invitation, &dir.path().join("other")).await.unwrap();
     let file = dir.path().join("used");
     config::file::write_private(&file, invitation.reveal().reveal().as_bytes()).unwrap();
-    let config = AgentConfig { core: None, invitation_file: Some(file), state_dir: dir.path().join("third") };
+    let config =
+        AgentConfig { core: None, invitation_file: Some(file), tls: None, state_dir: dir.path().join("third") };
     let failure = Agent::with(config, &target).failure().await.to_string();
     assert!(failure.ends_with("it was used already"), "{failure}");
 }
@@ -90,7 +92,7 @@ async fn what_was_stored_is_named_when_it_is_broken() {
     enrol(&core.invite(), &state(dir.path())).await.unwrap();
     let tls = Tls::in_directory(&state(dir.path()).join("tls"));
     config::file::write_private(&tls.key, b"x").unwrap();
-    let config = AgentConfig { core: None, invitation_file: None, state_dir: state(dir.path()) };
+    let config = AgentConfig { core: None, invitation_file: None, tls: None, state_dir: state(dir.path()) };
     let failure = Agent::with(config, &target).failure().await.to_string();
     assert!(failure.starts_with(&tls.key.display().to_string()), "{failure}");
 }

@@ -56,7 +56,7 @@ async fn fetch(digest: Sha256Digest) -> (Arc<Fetching>, Report) {
     core.state().image = Some((there, (0..=255).cycle().take(100_000).collect()));
     jobs::enrol::enrol(&core.invite(), &state(dir.path())).await.unwrap();
     let target = Arc::new(Fetching { digest, got: Mutex::default(), inner: Simulated::hypervisor() });
-    let config = jobs::AgentConfig { core: None, invitation_file: None, state_dir: state(dir.path()) };
+    let config = jobs::AgentConfig { core: None, invitation_file: None, tls: None, state_dir: state(dir.path()) };
     let stop = CancellationToken::new();
     let (stopped, working) = (stop.clone(), target.clone());
     let task = tokio::spawn(async move { jobs::run(&config, "test 1.0", working, stopped).await });

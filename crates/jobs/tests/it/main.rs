@@ -4,8 +4,10 @@
 mod core;
 mod enrolment;
 mod greeting;
+mod hostile;
 mod image;
 mod outage;
+mod renewal;
 mod restore;
 mod work;
 
@@ -15,6 +17,7 @@ use std::time::Duration;
 
 use jobs::simulated::Simulated;
 use jobs::{AgentConfig, AgentError, Job, Object, Want};
+use pki::Clock;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -56,13 +59,19 @@ impl Agent {
         if !invitation_file.exists() {
             config::file::write_private(&invitation_file, core.invite().reveal().reveal().as_bytes()).unwrap();
         }
-        Self::with(AgentConfig { core: None, invitation_file: Some(invitation_file), state_dir: state(dir) }, target)
+        let config =
+            AgentConfig { core: None, invitation_file: Some(invitation_file), tls: None, state_dir: state(dir) };
+        Self::by(core.clock(), config, target)
     }
 
     fn with(config: AgentConfig, target: &Arc<Simulated>) -> Self {
+        Self::by(Clock::system(), config, target)
+    }
+
+    fn by(clock: Clock, config: AgentConfig, target: &Arc<Simulated>) -> Self {
         let stop = CancellationToken::new();
         let (state_dir, stopped, target) = (config.state_dir.clone(), stop.clone(), target.clone());
-        let task = tokio::spawn(async move { jobs::run(&config, "test 1.0", target, stopped).await });
+        let task = tokio::spawn(async move { jobs::run_by(clock, &config, "test 1.0", target, stopped).await });
         Self { state_dir, stop, task }
     }
 

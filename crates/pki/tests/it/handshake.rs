@@ -3,8 +3,9 @@
 use std::io::ErrorKind;
 use std::sync::Arc;
 
-use pki::{Alpn, Authority, ClientAuth, KeyedCertificate, Roots, client_config, identity_of, server_config};
+use pki::{Alpn, Authority, ClientAuth, Issuer, Judge, KeyedCertificate, Roots, Shown, client_config, server_config};
 use rustls::{ClientConnection, ServerConnection};
+use time::OffsetDateTime;
 
 use crate::{agent, authority, days, identity, names, now, server};
 
@@ -67,25 +68,33 @@ fn refusal(result: Result<Pair, String>) -> String {
     reason
 }
 
-fn asking(authority: &Authority) -> ClientAuth {
-    ClientAuth::Optional { ca: authority.roots().unwrap() }
+/// What a client's certificate is worth to a server of `ours` after a handshake that went well.
+fn shown(ours: &Authority, client: Option<KeyedCertificate>, at: OffsetDateTime) -> Shown {
+    let pair = shake(ours, server(ours, "core.example.org", now()), &ClientAuth::Asked, client).unwrap();
+    judge(ours, None).judge(pair.server.peer_certificates().unwrap_or_default(), at)
+}
+
+fn judge(ours: &Authority, others: Option<&Authority>) -> Judge {
+    let others = others.map(|others| others.roots().unwrap());
+    Judge::new(&ours.roots().unwrap(), others.as_ref()).unwrap()
 }
 
 #[test]
 fn an_agent_is_known_by_its_certificate() {
     let ours = authority();
     let shown = server(&ours, "core.example.org", now());
-    let pair = shake(&ours, shown, &asking(&ours), Some(agent(&ours, now()))).unwrap();
-    assert_eq!(identity_of(pair.server.peer_certificates().unwrap()).unwrap(), identity());
+    let own = agent(&ours, now());
+    let until = own.facts().not_after;
+    let pair = shake(&ours, shown, &ClientAuth::Asked, Some(own)).unwrap();
+    let worth = judge(&ours, None).judge(pair.server.peer_certificates().unwrap(), now());
+    assert_eq!(worth, Shown::Agent { identity: identity(), issuer: Issuer::Ours, until });
     assert_eq!(pair.client.alpn_protocol(), Some(&b"h2"[..]));
 }
 
 #[test]
 fn a_client_without_a_certificate_has_no_identity() {
     let ours = authority();
-    let pair = shake(&ours, server(&ours, "core.example.org", now()), &asking(&ours), None).unwrap();
-    assert!(pair.server.peer_certificates().is_none());
-    assert!(identity_of(&[]).is_err());
+    assert_eq!(shown(&ours, None, now()), Shown::Nothing);
 }
 
 #[test]
@@ -96,24 +105,44 @@ fn a_server_of_another_ca_is_refused() {
 }
 
 #[test]
-fn an_agent_of_another_ca_is_refused() {
+fn an_agent_of_another_ca_is_foreign_unless_that_one_is_believed() {
     let (ours, theirs) = (authority(), authority());
-    let shown = server(&ours, "core.example.org", now());
-    let reason = refusal(shake(&ours, shown, &asking(&ours), Some(agent(&theirs, now()))));
-    assert!(reason.contains("server: ") && reason.contains("UnknownIssuer"), "{reason}");
+    let issuer = theirs.facts().subject.clone();
+    assert_eq!(shown(&ours, Some(agent(&theirs, now())), now()), Shown::Foreign { issuer });
+
+    let own = agent(&theirs, now());
+    let (chain, until) = ([own.certificate().clone()], own.facts().not_after);
+    let worth = judge(&ours, Some(&theirs)).judge(&chain, now());
+    assert_eq!(worth, Shown::Agent { identity: identity(), issuer: Issuer::Other, until });
+    let worth = judge(&ours, Some(&theirs)).judge(&chain, until + days(1));
+    assert_eq!(worth, Shown::Expired { identity: identity(), issuer: Issuer::Other, since: until });
 }
 
 #[test]
-fn expired_certificates_are_refused_on_both_sides() {
+fn an_agent_s_certificate_is_good_in_its_time_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let ours = Authority::init(&dir.path().join("ca"), now() - days(500)).unwrap();
+    let own = agent(&ours, now() - days(91));
+    let since = own.facts().not_after;
+    let expired = Shown::Expired { identity: identity(), issuer: Issuer::Ours, since };
+    assert_eq!(shown(&ours, Some(own), now()), expired);
+
+    let early = agent(&ours, now() + days(2));
+    let from = early.facts().not_before;
+    assert_eq!(shown(&ours, Some(early), now()), Shown::NotYetValid { from });
+
+    let theirs = Authority::init(&dir.path().join("theirs"), now() - days(500)).unwrap();
+    let worth = shown(&ours, Some(agent(&theirs, now() - days(91))), now());
+    assert!(matches!(worth, Shown::Foreign { .. }), "an expired one of another CA is foreign first: {worth:?}");
+}
+
+#[test]
+fn an_expired_server_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let ours = Authority::init(&dir.path().join("ca"), now() - days(500)).unwrap();
     let old = shake(&ours, server(&ours, "core.example.org", now() - days(399)), &ClientAuth::None, None);
     let reason = refusal(old);
     assert!(reason.contains("client: ") && reason.contains("expired"), "{reason}");
-
-    let shown = server(&ours, "core.example.org", now());
-    let reason = refusal(shake(&ours, shown, &asking(&ours), Some(agent(&ours, now() - days(91)))));
-    assert!(reason.contains("server: ") && reason.contains("expired"), "{reason}");
 }
 
 #[test]
@@ -133,9 +162,8 @@ fn an_address_is_a_name_too() {
 #[test]
 fn a_server_certificate_makes_no_agent_and_an_agent_no_server() {
     let ours = authority();
-    let shown = server(&ours, "core.example.org", now());
-    let reason = refusal(shake(&ours, shown, &asking(&ours), Some(server(&ours, "core.example.org", now()))));
-    assert!(reason.contains("server: "), "{reason}");
+    let worth = shown(&ours, Some(server(&ours, "core.example.org", now())), now());
+    assert_eq!(worth, Shown::Wrong("it is not made for a client".to_owned()));
     let reason = refusal(shake(&ours, agent(&ours, now()), &ClientAuth::None, None));
     assert!(reason.contains("client: "), "{reason}");
 }

@@ -7,6 +7,7 @@ mod operation;
 mod orphan;
 mod restore;
 mod resume;
+mod roster;
 mod target;
 mod token;
 

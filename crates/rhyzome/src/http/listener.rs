@@ -13,7 +13,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use pki::{ServerConfig, TlsAcceptor};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
@@ -33,14 +33,14 @@ const HEADERS: usize = 64;
 const HEADER_BYTES: usize = 32 << 10;
 
 /// Serves the API on `listener` until `shutdown`, then lets what runs come to its end.
+/// Each connection takes what `tls` holds when it comes.
 pub async fn serve(
     core: Arc<Core>,
     listener: TcpListener,
-    tls: Arc<ServerConfig>,
+    tls: watch::Receiver<Arc<ServerConfig>>,
     config: &HttpConfig,
     shutdown: CancellationToken,
 ) {
-    let acceptor = TlsAcceptor::from(tls);
     let router = router(core, Names::new(config));
     let graceful = GracefulShutdown::new();
     let tasks = TaskTracker::new();
@@ -65,7 +65,8 @@ pub async fn serve(
             tracing::debug!(%address, "a connection was refused: there are too many from its address");
             continue;
         };
-        let (acceptor, router, shutdown) = (acceptor.clone(), router.clone(), shutdown.clone());
+        let acceptor = TlsAcceptor::from(Arc::clone(&tls.borrow()));
+        let (router, shutdown) = (router.clone(), shutdown.clone());
         let watcher = graceful.watcher();
         tasks.spawn(async move {
             let (_permit, _place): (_, super::rate::Place<IpAddr>) = (permit, place);

@@ -228,9 +228,12 @@ impl Installation {
         &self.http
     }
 
-    /// TLS that believes the installation's CA.
+    /// TLS that believes the CA of the configuration.
     pub fn tls(&self) -> pki::ClientConfig {
-        let roots = Roots::from_pem(&std::fs::read_to_string(self.file("pki/ca.pem")).unwrap()).unwrap();
+        let config: serde_json::Value =
+            serde_json::from_slice(&std::fs::read(self.file("rhyzome.json")).unwrap()).unwrap();
+        let ca = config["tls"]["ca"].as_str().unwrap();
+        let roots = Roots::from_pem(&std::fs::read_to_string(ca).unwrap()).unwrap();
         pki::client_config(&roots, None, Alpn::Http1).unwrap()
     }
 
@@ -257,7 +260,12 @@ impl Installation {
             self.invite(kind, name).await;
         }
         let core = core.map(|core| core.parse().unwrap());
-        let config = AgentConfig { core, invitation_file: Some(invitation), state_dir: self.file(name) };
+        let config = AgentConfig { core, invitation_file: Some(invitation), tls: None, state_dir: self.file(name) };
+        self.run_agent(name, config, target).await;
+    }
+
+    /// Runs the agent of a simulated target with a configuration of its own.
+    pub async fn run_agent(&mut self, name: &str, config: AgentConfig, target: &Arc<Simulated>) {
         let shutdown = CancellationToken::new();
         let (token, target) = (shutdown.clone(), Arc::clone(target));
         let task = tokio::spawn(async move {
@@ -284,6 +292,11 @@ impl Installation {
             agents.iter().any(|agent| agent.name == name && !agent.connected).then_some(())
         })
         .await;
+    }
+
+    /// The core's process.
+    pub fn core_pid(&self) -> u32 {
+        self.core.as_ref().unwrap().id().unwrap()
     }
 
     /// What the core logged, for the message of a test that fails.

@@ -1,6 +1,7 @@
 //! The core as its callers and agents meet it: the program itself, over TLS, with simulated targets.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod certificate;
 mod document;
 mod enrolment;
 mod guard;

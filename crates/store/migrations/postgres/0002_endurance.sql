@@ -44,3 +44,8 @@ UPDATE placement SET
     vcpus = COALESCE((SELECT CAST(CAST(r.spec AS JSONB) ->> 'vcpus' AS BIGINT) FROM resource r WHERE r.id = placement.instance), 0),
     memory_mib = COALESCE((SELECT CAST(CAST(r.spec AS JSONB) ->> 'memory_mib' AS BIGINT) FROM resource r WHERE r.id = placement.instance), 0),
     disk_bytes = COALESCE((SELECT CAST(CAST(r.spec AS JSONB) ->> 'disk_bytes' AS BIGINT) FROM resource r WHERE r.id = placement.instance), 0);
+
+-- An agent that was revoked is refused for good; its row remembers that it was.
+ALTER TABLE agent ADD COLUMN revoked_at BIGINT;
+-- The version of the job protocol that it spoke last.
+ALTER TABLE agent ADD COLUMN protocol BIGINT;

@@ -44,3 +44,8 @@ UPDATE placement SET
     vcpus = COALESCE((SELECT json_extract(r.spec, '$.vcpus') FROM resource r WHERE r.id = placement.instance), 0),
     memory_mib = COALESCE((SELECT json_extract(r.spec, '$.memory_mib') FROM resource r WHERE r.id = placement.instance), 0),
     disk_bytes = COALESCE((SELECT json_extract(r.spec, '$.disk_bytes') FROM resource r WHERE r.id = placement.instance), 0);
+
+-- An agent that was revoked is refused for good; its row remembers that it was.
+ALTER TABLE agent ADD COLUMN revoked_at BIGINT;
+-- The version of the job protocol that it spoke last.
+ALTER TABLE agent ADD COLUMN protocol BIGINT;

@@ -36,8 +36,8 @@ async fn a_newer_session_fences_the_older() {
     session.add_invitation(&Caller::core(), &new).await.unwrap();
     let agent = session.redeem_invitation(new.id, digest(1), digest(7)).await.unwrap().unwrap().agent;
     let replica = replica(&mut session).await;
-    let older = session.connect_agent(agent, replica, "test", &[], &serde_json::json!({})).await.unwrap();
-    let newer = session.connect_agent(agent, replica, "test", &[], &serde_json::json!({})).await.unwrap();
+    let older = session.connect_agent(agent, replica, 2, "test", &[], &serde_json::json!({})).await.unwrap();
+    let newer = session.connect_agent(agent, replica, 2, "test", &[], &serde_json::json!({})).await.unwrap();
     assert!(matches!(session.guard_agent(agent, older).await, Err(StoreError::Fenced)));
     session.guard_agent(agent, newer).await.unwrap();
     session.disconnect_agent(agent, older).await.unwrap();
@@ -56,7 +56,7 @@ async fn the_agents_of_a_dead_replica_are_away() {
     session.add_invitation(&Caller::core(), &new).await.unwrap();
     let agent = session.redeem_invitation(new.id, digest(1), digest(7)).await.unwrap().unwrap().agent;
     let (dead, alive) = (replica(&mut session).await, replica(&mut session).await);
-    let lost = session.connect_agent(agent, dead, "test", &[], &serde_json::json!({})).await.unwrap();
+    let lost = session.connect_agent(agent, dead, 2, "test", &[], &serde_json::json!({})).await.unwrap();
     assert!(session.bury_replica(&Caller::core(), alive).await.unwrap().is_empty(), "it is not that one's");
     assert!(session.is_connected(target).await.unwrap());
     assert_eq!(session.bury_replica(&Caller::core(), dead).await.unwrap(), [target]);

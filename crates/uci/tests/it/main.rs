@@ -4,6 +4,7 @@
 
 mod changes;
 mod edits;
+mod hostile;
 mod language;
 mod properties;
 

@@ -2,16 +2,18 @@
 
 use std::path::{Path, PathBuf};
 
-use ::pki::Authority;
+use ::pki::{Authority, Roots};
 use clap::{Subcommand, ValueEnum};
 use jobs::Invitation;
 use jobs::bundle::{self, Invited, InvitedKind};
 use store::{Caller, NewInvitation};
-use types::{InvitationId, TenantName};
+use types::{AgentId, InvitationId, TenantName};
 
+use super::roster::{self, Consent, Form};
 use super::{hand_over, random_text};
 use crate::http::digest;
 use crate::serve::{open_store, read_config};
+use crate::server_certificate::server_ca;
 
 /// How long an invitation can be used, in milliseconds.
 const INVITATION_MS: i64 = 24 * 60 * 60 * 1000;
@@ -58,6 +60,52 @@ pub enum AgentCommand {
         #[arg(long, value_name = "FILE")]
         output: PathBuf,
     },
+    /// Make an agent whose certificate another CA makes; prints the URI that its subject's alternative names must hold.
+    Register {
+        /// The core's configuration.
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+        /// Whose target it is.
+        #[arg(long, default_value = "local")]
+        tenant: TenantName,
+        /// What the agent works.
+        #[arg(long)]
+        kind: TargetKind,
+        /// The target's name; the same name again is the same target.
+        #[arg(long)]
+        name: String,
+    },
+    /// List all agents, revoked ones too.
+    List {
+        /// The core's configuration.
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+        /// How it is printed.
+        #[arg(long, short = 'o', default_value = "table")]
+        output: Form,
+    },
+    /// Cut an agent off: its session ends at once and its certificate is refused for good.
+    Revoke {
+        /// The core's configuration.
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+        /// Do not ask.
+        #[arg(long)]
+        yes: bool,
+        /// The agent, as list shows it.
+        agent: AgentId,
+    },
+    /// Remove the record of a revoked agent; its certificate stays refused.
+    Forget {
+        /// The core's configuration.
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+        /// Do not ask.
+        #[arg(long)]
+        yes: bool,
+        /// The agent, as list shows it.
+        agent: AgentId,
+    },
 }
 
 /// What an agent works.
@@ -69,15 +117,20 @@ pub enum TargetKind {
     Hypervisor,
 }
 
+impl TargetKind {
+    fn invited(self) -> InvitedKind {
+        match self {
+            Self::Router => InvitedKind::Router,
+            Self::Hypervisor => InvitedKind::Hypervisor,
+        }
+    }
+}
+
 /// Does it.
 pub async fn run(command: AgentCommand) -> anyhow::Result<()> {
     match command {
         AgentCommand::Invite { config, tenant, kind, name, output } => {
-            let kind = match kind {
-                TargetKind::Router => InvitedKind::Router,
-                TargetKind::Hypervisor => InvitedKind::Hypervisor,
-            };
-            let made = invite(config.as_deref(), &tenant, vec![(kind, name)]).await?;
+            let made = invite(config.as_deref(), &tenant, vec![(kind.invited(), name)]).await?;
             made.iter().try_for_each(|invited| hand_over(&invited.invitation, output.clone()))
         }
         AgentCommand::Bundle { config, tenant, hypervisors, routers, prefix, output } => {
@@ -86,6 +139,16 @@ pub async fn run(command: AgentCommand) -> anyhow::Result<()> {
             let routers = (1..=routers).map(|number| named(InvitedKind::Router, number));
             let made = invite(config.as_deref(), &tenant, hypervisors.chain(routers).collect()).await?;
             Ok(bundle::write(&output, &made)?)
+        }
+        AgentCommand::Register { config, tenant, kind, name } => {
+            roster::register(config.as_deref(), &tenant, kind.invited().word(), &name).await
+        }
+        AgentCommand::List { config, output } => roster::list(config.as_deref(), output).await,
+        AgentCommand::Revoke { config, yes, agent } => {
+            roster::revoke(config.as_deref(), agent, Consent::of_flag(yes)).await
+        }
+        AgentCommand::Forget { config, yes, agent } => {
+            roster::forget(config.as_deref(), agent, Consent::of_flag(yes)).await
         }
     }
 }
@@ -98,6 +161,7 @@ async fn invite(
 ) -> anyhow::Result<Vec<Invited>> {
     let config = read_config(config)?;
     let authority = Authority::load(&config.authority_dir)?;
+    let ca = Roots::from_pem(&server_ca(&config.tls, &authority)?)?;
     let store = open_store(&config).await?;
     let made = store::transact!(store, async |session| -> anyhow::Result<Vec<Invited>> {
         let expires_at = session.now() + INVITATION_MS;
@@ -108,7 +172,7 @@ async fn invite(
             let target = session.ensure_target(&Caller::core(), tenant, kind.word(), name).await?;
             let new = NewInvitation { id, target, sha256: digest(secret.reveal()), expires_at };
             session.add_invitation(&Caller::core(), &new).await?;
-            let invitation = Invitation { core: config.jobs.url.clone(), ca: authority.roots()?, id, secret };
+            let invitation = Invitation { core: config.jobs.url.clone(), ca: ca.clone(), id, secret };
             made.push(Invited { kind: *kind, name: name.clone(), invitation: invitation.reveal() });
         }
         Ok(made)

@@ -423,7 +423,7 @@ async fn open(dir: &Path, ground: &Ground) -> Arc<Core> {
     let mut session = store.write().await.unwrap();
     let replica = session.add_replica(&Caller::core(), 60_000).await.unwrap();
     session.commit().await.unwrap();
-    let core = Core::new(&config, store, replica, authority, downloads);
+    let core = Core::new(&config, store, replica, authority, String::new(), downloads);
     // As every start does: the core may have died between an image's end and that of its file.
     image_file::sweep(&core, true).await.unwrap();
     core
@@ -445,7 +445,7 @@ async fn join(core: &Core, tenant: &TenantName, kind: &str) -> TargetId {
         note: None,
     };
     let capacity = serde_json::to_value(&capacity).unwrap();
-    session.connect_agent(enrolled.agent, core.replica, "suite", &[], &capacity).await.unwrap();
+    session.connect_agent(enrolled.agent, core.replica, jobs::PROTOCOL, "suite", &[], &capacity).await.unwrap();
     session.commit().await.unwrap();
     target
 }
