@@ -324,8 +324,9 @@ impl Session<'_, Write> {
         Ok(())
     }
 
-    /// Reserves a MAC address for an instance; one that is taken is refused, and another can be tried.
-    pub async fn take_mac(&mut self, caller: &Caller, instance: InstanceId, mac: MacAddr) -> Result<()> {
+    /// Reserves a MAC address for an instance, unless another has it; tells whether it did. The transaction goes on in
+    /// either case, so that another one can be tried.
+    pub async fn take_mac(&mut self, caller: &Caller, instance: InstanceId, mac: MacAddr) -> Result<bool> {
         let tenant = self.tenant_of(caller, instance.into()).await?;
         let taken = self
             .execute(
@@ -335,10 +336,7 @@ impl Session<'_, Write> {
                     .bind(instance.to_string()),
             )
             .await?;
-        match taken {
-            0 => Err(StoreError::Refused { constraint: Constraint::Unique }),
-            _ => Ok(()),
-        }
+        Ok(taken > 0)
     }
 
     /// Takes an address of the pool for a peer.

@@ -143,9 +143,8 @@ async fn draw_mac(ground: &mut Ground<'_, '_>, id: InstanceId) -> Result<MacAddr
         let random = getrandom::u32().map_err(|error| Refusal::Internal(anyhow::anyhow!("no randomness: {error}")))?;
         let [_, low @ ..] = random.to_be_bytes();
         let mac = MacAddr::of_guest(low);
-        match ground.session.take_mac(ground.caller, id, mac).await {
-            Err(StoreError::Refused { .. }) => {}
-            taken => return Ok(taken.map(|()| mac)?),
+        if ground.session.take_mac(ground.caller, id, mac).await? {
+            return Ok(mac);
         }
     }
     Err(Refusal::Exhausted("no free MAC address was found".to_owned()))

@@ -1,5 +1,5 @@
 use store::{Constraint, StoreError};
-use types::{HostRange, Subnet};
+use types::{HostRange, MacAddr, Subnet};
 
 use crate::ground::{Ground, instance, network, person, router};
 
@@ -78,4 +78,20 @@ async fn addresses_are_given_once_and_rest() {
     session.release_instance(&me, types::InstanceId::from_bits(1), passed).await.unwrap();
     let address = session.take_address(&me, home, late, None, &ranges).await.unwrap();
     assert_eq!(address.to_string(), "10.64.0.101");
+}
+
+#[tokio::test]
+async fn a_mac_address_is_drawn_again_in_the_same_transaction() {
+    let Ground { store, .. } = &Ground::new().await;
+    let mut session = store.write().await.unwrap();
+    let me = person("garden");
+    let (mac, other) = (MacAddr::of_guest([0, 0, 1]), MacAddr::of_guest([0, 0, 2]));
+    let (one, two) = (instance(&mut session, 1).await, instance(&mut session, 2).await);
+    assert!(session.take_mac(&me, one, mac).await.unwrap());
+    assert!(!session.take_mac(&me, two, mac).await.unwrap());
+    assert!(session.take_mac(&me, two, other).await.unwrap());
+    session.commit().await.unwrap();
+    let mut session = store.write().await.unwrap();
+    let refused = session.take_mac(&me, one, MacAddr::of_guest([0, 0, 3])).await.unwrap_err();
+    assert!(matches!(refused, StoreError::Refused { constraint: Constraint::Unique }), "it has one: {refused:?}");
 }

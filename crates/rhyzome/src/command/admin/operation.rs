@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use anyhow::ensure;
 use api::Timestamp;
 use clap::Subcommand;
 use store::{Caller, OperationRow, Store};
@@ -122,38 +123,36 @@ fn show(row: &OperationRow) -> anyhow::Result<()> {
 
 async fn retry(store: &Store, id: OperationId) -> anyhow::Result<()> {
     let caller = Caller::core();
-    let mut session = store.write().await?;
-    let row = session.operation(&caller, id).await?;
-    if !is_under_way(&row) {
-        anyhow::bail!("{id} has {}: ask for the change again", row.state);
-    }
-    let awaited = executor::awaited_objects(&row)?;
-    for (target, object) in &awaited {
-        session.repeat_job(*target, &object.to_string()).await?;
-    }
-    let deadline_at = session.now() + executor::DEADLINE_MS;
-    session.prolong_operation(&caller, id, deadline_at).await?;
-    session.commit().await?;
-    let repeated = awaited.len();
+    let repeated = store::transact!(store, async |session| -> anyhow::Result<_> {
+        let row = session.operation(&caller, id).await?;
+        ensure!(is_under_way(&row), "{id} has {}: ask for the change again", row.state);
+        let awaited = executor::awaited_objects(&row)?;
+        for (target, object) in &awaited {
+            session.repeat_job(*target, &object.to_string()).await?;
+        }
+        let deadline_at = session.now() + executor::DEADLINE_MS;
+        session.prolong_operation(&caller, id, deadline_at).await?;
+        Ok(awaited.len())
+    })
+    .await?;
     output::line(format_args!("{id} goes on; {repeated} jobs are sent again"))?;
     Ok(())
 }
 
 async fn cancel(store: &Store, id: OperationId) -> anyhow::Result<()> {
     let caller = Caller::core();
-    let mut session = store.write().await?;
-    let row = session.operation(&caller, id).await?;
-    if !is_under_way(&row) {
-        anyhow::bail!("{id} has {} already", row.state);
-    }
-    if executor::is_enduring(&row.action) {
-        anyhow::bail!(
+    store::transact!(store, async |session| -> anyhow::Result<()> {
+        let row = session.operation(&caller, id).await?;
+        ensure!(is_under_way(&row), "{id} has {} already", row.state);
+        ensure!(
+            !executor::is_enduring(&row.action),
             "{id} is a {}, which cannot be taken back: it ends when its targets have confirmed, or were declared lost",
             row.action
         );
-    }
-    session.ask_to_cancel(&caller, id, "an administrator gave it up").await?;
-    session.commit().await?;
+        session.ask_to_cancel(&caller, id, "an administrator gave it up").await?;
+        Ok(())
+    })
+    .await?;
     output::line(format_args!("{id} is given up as soon as a core looks at it, within seconds where one runs"))?;
     Ok(())
 }

@@ -68,10 +68,11 @@ pub async fn run(command: OrphanCommand) -> anyhow::Result<()> {
         }
         OrphanCommand::Adopt { config, target, object } => {
             let (config, store) = open(config.as_deref()).await?;
-            let mut session = store.write().await?;
-            let orphan = find(&mut session, &target, object).await?;
-            adopt(&mut session, orphan.target, object, &config).await?;
-            session.commit().await?;
+            store::transact!(store, async |session| -> anyhow::Result<()> {
+                let orphan = find(session, &target, object).await?;
+                adopt(session, orphan.target, object, &config).await
+            })
+            .await?;
             store.close().await;
             output::line(format_args!("{object} belongs to its resource again"))?;
         }
@@ -81,10 +82,11 @@ pub async fn run(command: OrphanCommand) -> anyhow::Result<()> {
             if !yes && !agrees(&question)? {
                 bail!("nothing was changed");
             }
-            let mut session = store.write().await?;
-            let orphan = find(&mut session, &target, object).await?;
-            session.bury_orphan(&orphan, object.resource()).await?;
-            session.commit().await?;
+            store::transact!(store, async |session| -> anyhow::Result<()> {
+                let orphan = find(session, &target, object).await?;
+                Ok(session.bury_orphan(&orphan, object.resource()).await?)
+            })
+            .await?;
             store.close().await;
             output::line(format_args!("{target} is told to take {object} away"))?;
         }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{bail, ensure};
 use clap::{Args, Subcommand};
 use jobs::observed::Capacity;
-use store::{AgentRow, Availability, Caller, HypervisorRow, Session, Store, Write};
+use store::{AgentRow, Availability, Caller, HypervisorRow, Session, Store};
 use types::{InstanceId, TargetId};
 
 use crate::command::output;
@@ -100,7 +100,7 @@ pub async fn run(command: TargetCommand) -> anyhow::Result<()> {
 async fn lose(which: &Which, yes: bool) -> anyhow::Result<()> {
     let store = open(which).await?;
     let (row, left) = {
-        let mut session = store.write().await?;
+        let mut session = store.read().await?;
         let row = find(&mut session, &which.target).await?;
         let left = names(&mut session, row.target.id).await?;
         (row, left)
@@ -192,7 +192,7 @@ async fn open(which: &Which) -> anyhow::Result<Store> {
 }
 
 /// The one target of that id or name.
-async fn find(session: &mut Session<'_, Write>, wanted: &str) -> anyhow::Result<AgentRow> {
+async fn find<Mode>(session: &mut Session<'_, Mode>, wanted: &str) -> anyhow::Result<AgentRow> {
     let rows = session.targets(&Caller::core(), None).await?;
     let id = wanted.parse::<TargetId>().ok();
     let mut found: Vec<AgentRow> =
@@ -205,7 +205,7 @@ async fn find(session: &mut Session<'_, Write>, wanted: &str) -> anyhow::Result<
 }
 
 /// The instances on a target, as people call them.
-async fn names(session: &mut Session<'_, Write>, target: TargetId) -> anyhow::Result<Vec<String>> {
+async fn names<Mode>(session: &mut Session<'_, Mode>, target: TargetId) -> anyhow::Result<Vec<String>> {
     let placed: Vec<InstanceId> = session.placed_on(&Caller::core(), target).await?;
     let mut names = Vec::with_capacity(placed.len());
     for id in placed {
