@@ -8,6 +8,16 @@ use types::{HostAddr, MemorySize};
 pub struct Network {
     /// Where WireGuard is reached from outside; the port is the desired one.
     pub endpoint_host: Option<String>,
+    /// Why the router cannot be worked at the moment; the rest is not known then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unreachable: Option<String>,
+}
+
+impl Network {
+    /// What is known of a network whose router cannot be worked.
+    pub fn unreachable(reason: String) -> Self {
+        Self { unreachable: Some(reason), ..Self::default() }
+    }
 }
 
 /// What a hypervisor observes of an instance.

@@ -261,7 +261,8 @@ fn healthy(object: Object, desired: &str) -> Option<serde_json::Value> {
             serde_json::to_value(seen_instance(&desired)).ok()
         }
         Object::Network(_) => {
-            serde_json::to_value(observed::Network { endpoint_host: Some("127.0.0.1".to_owned()) }).ok()
+            serde_json::to_value(observed::Network { endpoint_host: Some("127.0.0.1".to_owned()), unreachable: None })
+                .ok()
         }
         Object::Segment(_) | Object::Image(_) => None,
     }

@@ -11,7 +11,7 @@ use jobs::{Batching, Context, EntryReport, Held, Job, Object, Observer, Outcome,
 use tokio::sync::Mutex;
 use tokio::time::{MissedTickBehavior, interval};
 use types::Slot;
-use ubus::{Step, TransactionError};
+use ubus::{Step, TransactionError, UbusError};
 use uci::{Change, Config, Edit, SectionName};
 
 use crate::configuration::Configuration;
@@ -142,7 +142,7 @@ impl RouterTarget {
         let refuse = |reason: &String| EntryReport { outcome: Outcome::Refused, reason: Some(reason.clone()) };
         let entries: BTreeMap<_, _> = network.refused.iter().map(|(id, reason)| (*id, refuse(reason))).collect();
         let endpoint_host = self.endpoint_host().await;
-        Report { entries, ..Report::applied(job) }.with_status(&observed::Network { endpoint_host })
+        Report { entries, ..Report::applied(job) }.with_status(&observed::Network { endpoint_host, unreachable: None })
     }
 
     /// Makes the running peers in `slot` those of `sections`.
@@ -246,8 +246,8 @@ impl Target for RouterTarget {
             ticks.tick().await;
             let look = self.look().await;
             let held = look.as_ref().ok().map(|sight| sight.held.clone());
-            for (object, endpoint_host) in diary.enter(look) {
-                observer.observe(object, &observed::Network { endpoint_host }).await;
+            for (object, seen) in diary.enter(look) {
+                observer.observe(object, &seen).await;
             }
             if let Some(held) = held {
                 observer.found(held).await;
@@ -287,7 +287,22 @@ impl Failure {
         match self {
             // No other try brings other records, or another plan.
             Self::Transaction(E::Plan { .. } | E::NotAsAsked { .. }) => Report::refused(job, self.chain()),
-            Self::Transaction(_) | Self::Router(_) => Report::retrying(job, self.chain()),
+            Self::Transaction(_) | Self::Router(_) => {
+                let report = Report::retrying(job, self.chain());
+                match self.is_unreachable() {
+                    true => report.with_status(&observed::Network::unreachable(self.chain())),
+                    false => report,
+                }
+            }
+        }
+    }
+
+    /// Whether the router cannot be worked at all.
+    fn is_unreachable(&self) -> bool {
+        match self {
+            Self::Router(error) => error.downcast_ref().is_some_and(UbusError::is_unreachable),
+            Self::Transaction(TransactionError::Call { source, .. }) => source.is_unreachable(),
+            Self::Transaction(_) => false,
         }
     }
 

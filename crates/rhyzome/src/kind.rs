@@ -6,7 +6,7 @@ mod network;
 mod peer;
 
 use api::{Condition, Fault, Kind, State, Timestamp};
-use store::{Caller, NewResource, ResourceRow, Session, StoreError, Write};
+use store::{Caller, ConditionRow, NewResource, ResourceRow, Session, StoreError, Write};
 use types::{ResourceId, ResourceName, Tags, TenantName};
 
 use crate::core::Core;
@@ -108,14 +108,21 @@ pub async fn present<K: Managed, Mode: Send>(
     let corrupt = |detail: String| StoreError::Corrupt { column: "resource", detail };
     let status = crate::render::read("status.body", row.status.clone())?;
     let status = K::complete_status(session, &row, status).await?;
+    let mut conditions = row.conditions.clone();
+    if let Some(silent) = session.silent_target(&Caller::core(), row.id).await? {
+        let since = silent.last_seen_at.unwrap_or(row.created_at);
+        let reason = Some(format!("the agent of {} is not connected", silent.target));
+        conditions.retain(|condition| condition.name != "reachable");
+        conditions.push(ConditionRow { name: "reachable".to_owned(), holds: false, reason, since });
+        conditions.sort_by(|one, other| one.name.cmp(&other.name));
+    }
     let parts = Parts {
         id: row.id.to_string().parse().map_err(|error: types::ParseError| corrupt(error.to_string()))?,
         spec: crate::render::read("resource.spec", row.spec.clone())?,
         status,
         state: serde_json::from_value(serde_json::Value::String(row.state.clone()))
             .map_err(|error| corrupt(error.to_string()))?,
-        conditions: row
-            .conditions
+        conditions: conditions
             .iter()
             .map(|condition| Condition {
                 name: condition.name.clone(),

@@ -88,6 +88,13 @@ mod tests {
     }
 
     #[test]
+    fn that_nothing_is_left_is_one_line() {
+        let problem = ProblemKind::Exhausted.because("no free address in the network is left");
+        let error = anyhow::Error::from(ClientError::Problem(Box::new(problem))).context("instance hello");
+        assert_eq!(describe(&error), "instance hello: no free address in the network is left");
+    }
+
+    #[test]
     fn a_closed_pipe_is_no_failure() {
         let error = anyhow::Error::from(ClosedPipe).context("printing");
         assert_eq!(format!("{:?}", report(&error)), format!("{:?}", ExitCode::SUCCESS));

@@ -23,10 +23,12 @@ const TICK: Duration = Duration::from_millis(120);
 pub async fn follow(client: &Client, id: OperationId, patience: Duration) -> anyhow::Result<Operation> {
     let until = Instant::now() + patience;
     let mut display = Display::start();
+    let mut waits_for = None;
     loop {
         match client.operation(id).await {
             Ok(operation) => {
                 display.show(&operation);
+                waits_for = waiting(&operation.steps).map(|(_, reason)| reason.to_owned());
                 if operation.state.is_final() {
                     display.end();
                     return judge(operation);
@@ -40,8 +42,10 @@ pub async fn follow(client: &Client, id: OperationId, patience: Duration) -> any
         }
         if Instant::now() >= until {
             display.end();
+            let waits_for = waits_for.map(|reason| format!("{reason}; ")).unwrap_or_default();
             bail!(
-                "operation {id} has not ended within {}; it goes on (follow it with: rhyzomectl operation wait {id})",
+                "operation {id} has not ended within {}; {waits_for}it goes on (follow it with: rhyzomectl operation wait \
+                 {id})",
                 show_seconds(patience.as_secs())
             );
         }
@@ -82,7 +86,8 @@ impl Display {
             self.tell(line);
         }
         self.hint(&current(operation));
-        match waiting(operation) {
+        let line = waiting(&operation.steps);
+        match line.map(|(step, reason)| format!("{}: {}: {reason}", operation.action, step.name)) {
             Some(line) => match &self.waits {
                 Some((known, since)) if *known == line && since.elapsed() >= SHORT => self.tell(line),
                 Some((known, _)) if *known == line => {}
@@ -131,11 +136,10 @@ fn lines(operation: &Operation) -> Vec<String> {
     operation.steps.iter().filter_map(line).collect()
 }
 
-/// What the operation waits for.
-fn waiting(operation: &Operation) -> Option<String> {
-    let step = operation.steps.iter().find(|step| step.state == StepState::Running)?;
-    let reason = step.reason.as_ref()?;
-    Some(format!("{}: {}: {reason}", operation.action, step.name))
+/// The step that the operation waits in, also before the step could begin, and why.
+fn waiting(steps: &[Step]) -> Option<(&Step, &str)> {
+    let step = steps.iter().find(|step| matches!(step.state, StepState::Pending | StepState::Running))?;
+    Some((step, step.reason.as_deref()?))
 }
 
 /// What the operation is at.
@@ -144,5 +148,25 @@ fn current(operation: &Operation) -> String {
     match step {
         Some(step) => format!("{}: {}", operation.action, step.name),
         None => format!("{}: {}", operation.action, operation.state.as_str()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_step_that_cannot_begin_says_what_it_waits_for() {
+        let step = |state: &str, reason: Option<&str>| json!({ "name": "place", "state": state, "reason": reason });
+        let with = |steps: &[serde_json::Value]| -> Vec<Step> {
+            steps.iter().map(|step| serde_json::from_value(step.clone()).unwrap()).collect()
+        };
+        let reason = |steps: &[Step]| waiting(steps).map(|(_, reason)| reason.to_owned());
+        let lonely = "no hypervisor is connected";
+        assert_eq!(reason(&with(&[step("done", None), step("pending", Some(lonely))])).as_deref(), Some(lonely));
+        assert_eq!(reason(&with(&[step("running", Some("busy")), step("pending", None)])).as_deref(), Some("busy"));
+        assert_eq!(reason(&with(&[step("pending", None), step("pending", None)])), None);
     }
 }

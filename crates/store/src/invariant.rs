@@ -30,7 +30,7 @@ const DELETE: &str = "delete it, and make it again";
 const WAIT: &str = "start the core, or look into its log; rhyzome admin operation show tells more";
 
 /// Each gives the subjects of what is wrong. `$1` is the time.
-const CHECKS: [Check; 17] = [
+const CHECKS: [Check; 20] = [
     Check {
         query: "SELECT a.network FROM (SELECT network FROM slot UNION SELECT network FROM segment \
                 UNION SELECT network FROM subnet UNION SELECT network FROM address UNION SELECT network FROM admission) a \
@@ -105,6 +105,27 @@ const CHECKS: [Check; 17] = [
         query: "SELECT j.object FROM job j WHERE $1 > 0 AND j.desired IS NOT NULL \
                 AND NOT EXISTS (SELECT 1 FROM resource r WHERE r.id = j.resource)",
         what: "a target is to hold what belongs to no resource",
+        remedy: RESTORE,
+    },
+    Check {
+        query: "SELECT s.network FROM slot s JOIN resource r ON r.id = s.network WHERE $1 > 0 AND r.state = 'ready' \
+                AND NOT EXISTS (SELECT 1 FROM job j WHERE j.target = s.router AND j.resource = r.id AND j.desired IS NOT NULL) \
+                UNION ALL SELECT p.instance FROM placement p JOIN resource r ON r.id = p.instance WHERE r.state = 'ready' \
+                AND NOT EXISTS (SELECT 1 FROM job j WHERE j.target = p.hypervisor AND j.resource = r.id AND j.desired IS NOT NULL)",
+        what: "the resource is ready, and its router or hypervisor is not told to have it",
+        remedy: RESTORE,
+    },
+    Check {
+        query: "SELECT a.instance FROM address a JOIN resource r ON r.id = a.instance WHERE $1 > 0 AND r.state = 'ready' \
+                AND NOT EXISTS (SELECT 1 FROM reference f WHERE f.source = a.instance AND f.target = a.network)",
+        what: "the instance does not count as one of its network, which could be deleted under it",
+        remedy: RESTORE,
+    },
+    Check {
+        query: "SELECT a.peer FROM admission a JOIN resource r ON r.id = a.peer WHERE $1 > 0 AND r.state = 'ready' \
+                AND a.served = 1 AND NOT EXISTS \
+                (SELECT 1 FROM reference f WHERE f.source = a.peer AND f.target = a.network)",
+        what: "the peer does not count as one of its network, which could be deleted under it",
         remedy: RESTORE,
     },
     Check {

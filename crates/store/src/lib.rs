@@ -34,7 +34,7 @@ mod statement;
 mod token;
 mod transaction;
 
-pub use agent::{AgentRow, EnrolledAgent, NewInvitation, TargetRow};
+pub use agent::{AgentRow, EnrolledAgent, NewInvitation, SilentTarget, TargetRow};
 pub use allocation::{AdmissionRow, LeaseRow};
 pub use backup::{place_copy, put_in_place};
 pub use caller::Caller;

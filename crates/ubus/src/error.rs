@@ -199,6 +199,12 @@ impl UbusError {
         }
     }
 
+    /// Whether the router cannot be worked at all, whatever is asked of it: it is away, is another, or does not know us.
+    #[must_use]
+    pub fn is_unreachable(&self) -> bool {
+        !self.was_refused() || matches!(self, Self::Certificate { .. } | Self::Login { .. })
+    }
+
     /// Whether it is certain that the call was not carried out: somebody refused it.
     #[must_use]
     pub fn was_refused(&self) -> bool {

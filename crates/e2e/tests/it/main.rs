@@ -4,5 +4,6 @@
 mod debian;
 mod kill;
 mod run;
+mod sick_router;
 mod up;
 mod whole;

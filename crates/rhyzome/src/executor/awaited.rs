@@ -120,8 +120,9 @@ async fn check_one<Mode>(session: &mut Session<'_, Mode>, awaited: &Await) -> Re
     if job.desired.is_none() && session.availability(awaited.target).await? == Availability::Lost {
         return Ok(Finding::Satisfied);
     }
+    let target = session.target_words(awaited.target).await?;
     match session.is_connected(awaited.target).await? {
-        true => Ok(Finding::Waiting(format!("waits for {} to bring about {object}", awaited.target))),
-        false => Ok(Finding::Waiting(format!("the agent of {} is not connected", awaited.target))),
+        true => Ok(Finding::Waiting(format!("waits for {target} to bring about {object}"))),
+        false => Ok(Finding::Waiting(format!("the agent of {target} is not connected"))),
     }
 }

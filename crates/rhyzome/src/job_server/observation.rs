@@ -41,11 +41,21 @@ pub async fn note_status(
     if !exists(session, resource).await? || !holds(session, target, object).await? {
         return Ok(());
     }
-    let before = session.resource(&caller, resource).await?.status;
+    let row = session.resource(&caller, resource).await?;
+    let before = row.status;
     let after = match object {
         Object::Network(id) => {
             let seen: observed::Network = read("report.status", status.clone())?;
             let known: NetworkStatus = read("status.body", before.clone())?;
+            let told = row.conditions.iter().find(|condition| condition.name == "reachable");
+            let told = told.map(|condition| (condition.holds, &condition.reason));
+            if told != Some((seen.unreachable.is_none(), &seen.unreachable)) {
+                let reason = seen.unreachable.as_deref();
+                session.set_condition(&caller, resource, "reachable", reason.is_none(), reason).await?;
+            }
+            if seen.unreachable.is_some() {
+                return Ok(());
+            }
             let (_, slot) = session.slot(&caller, id).await?;
             let port = wireguard_port(core.wireguard_first_port, slot)?;
             let wireguard_endpoint = seen.endpoint_host.map(|host| match host.contains(':') {

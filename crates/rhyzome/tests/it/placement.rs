@@ -147,6 +147,10 @@ async fn only_who_was_declared_lost_is_replaced() {
         operation.reason.is_some_and(|said| said.contains("not connected")).then_some(())
     })
     .await;
+    let away: Instance = client.get(&named::<Instance>("hello")).await.unwrap();
+    let reachable = away.conditions.iter().find(|condition| condition.name == "reachable").unwrap();
+    assert!(!reachable.holds, "{reachable:?}");
+    assert_eq!(reachable.reason.as_deref(), Some("the agent of hypervisor first is not connected"));
     assert_eq!(placed(&client, "hello").await, old);
     assert!(!second.state().objects.contains_key(&Object::Instance(id)));
 
@@ -160,6 +164,7 @@ async fn only_who_was_declared_lost_is_replaced() {
     .await;
     assert_eq!(moved.status.hypervisor, Some(target(&client, "second").await.target));
     assert_eq!(moved.status.address, created.resource.status.address);
+    assert!(moved.conditions.iter().all(|condition| condition.name != "reachable"), "who has it is connected");
     assert_eq!(client.operation(stopped.operation).await.unwrap().state, OperationState::Cancelled);
 
     // It comes back: what it held is gone, and nobody believes what it says of it.

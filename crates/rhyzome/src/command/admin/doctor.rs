@@ -44,6 +44,7 @@ pub async fn run(options: DoctorOptions) -> anyhow::Result<()> {
     }
     match findings.len() {
         0 => Ok(output::line("nothing is wrong")?),
+        1 => anyhow::bail!("one thing is wrong"),
         count => anyhow::bail!("{count} things are wrong"),
     }
 }
