@@ -94,6 +94,35 @@ struct Columns {
     finished_at: Option<i64>,
 }
 
+/// An operation's id, and a step of it: position, name, state, reason and what it waits for.
+type StepColumns = (String, i64, String, String, Option<String>, String);
+
+impl Columns {
+    fn with_steps(self, steps: Vec<StepColumns>) -> Result<OperationRow> {
+        Ok(OperationRow {
+            id: parse("operation.id", &self.id)?,
+            tenant: parse("operation.tenant", &self.tenant)?,
+            resource: parse("operation.resource", &self.resource)?,
+            action: self.action,
+            state: self.state,
+            deadline_at: self.deadline_at,
+            previous_spec: self.previous_spec.map(|spec| json("operation.previous_spec", &spec)).transpose()?,
+            reason: self.reason,
+            cancel_reason: self.cancel_reason,
+            created_at: self.created_at,
+            updated_at: self.updated_at,
+            finished_at: self.finished_at,
+            steps: steps
+                .into_iter()
+                .map(|(_, position, name, state, reason, awaits)| {
+                    let (position, awaits) = (narrow("step.position", position)?, json("step.awaits", &awaits)?);
+                    Ok(StepRow { position, name, state, reason, awaits })
+                })
+                .collect::<Result<_>>()?,
+        })
+    }
+}
+
 /// Every query of operations begins like this.
 macro_rules! select_operations {
     ($rest:literal) => {
@@ -114,7 +143,14 @@ impl<Mode> Session<'_, Mode> {
             )
             .await?;
         let columns = columns.ok_or_else(|| StoreError::not_found(id))?;
-        self.with_steps(columns).await
+        let steps = self
+            .fetch_all(
+                sql("SELECT operation, position, name, state, reason, awaits FROM step WHERE operation = $1 \
+                     ORDER BY position")
+                .bind(&columns.id),
+            )
+            .await?;
+        columns.with_steps(steps)
     }
 
     /// Operations from the newest, before `before`, at most `limit`.
@@ -124,19 +160,32 @@ impl<Mode> Session<'_, Mode> {
         before: Option<OperationId>,
         limit: u32,
     ) -> Result<Vec<OperationRow>> {
+        let before = before.map_or_else(|| "oq".to_owned(), |id| id.to_string());
         let rows: Vec<Columns> = self
             .fetch_all(
                 sql(select_operations!("WHERE tenant LIKE $1 AND id < $2 ORDER BY id DESC LIMIT $3"))
                     .bind(caller.pattern())
-                    .bind(before.map_or_else(|| "oq".to_owned(), |id| id.to_string()))
+                    .bind(&before)
                     .bind(i64::from(limit)),
             )
             .await?;
-        let mut operations = Vec::with_capacity(rows.len());
-        for columns in rows {
-            operations.push(self.with_steps(columns).await?);
-        }
-        Ok(operations)
+        let steps: Vec<StepColumns> = self
+            .fetch_all(
+                sql("SELECT operation, position, name, state, reason, awaits FROM step WHERE operation IN \
+                     (SELECT id FROM operation WHERE tenant LIKE $1 AND id < $2 ORDER BY id DESC LIMIT $3) \
+                     ORDER BY operation DESC, position")
+                .bind(caller.pattern())
+                .bind(before)
+                .bind(i64::from(limit)),
+            )
+            .await?;
+        let mut steps = steps.into_iter().peekable();
+        rows.into_iter()
+            .map(|columns| {
+                let own = std::iter::from_fn(|| steps.next_if(|(operation, ..)| *operation == columns.id)).collect();
+                columns.with_steps(own)
+            })
+            .collect()
     }
 
     /// The operation under way on a resource.
@@ -148,36 +197,6 @@ impl<Mode> Session<'_, Mode> {
         .bind(caller.pattern()))
         .await?;
         id.map(|id| parse("operation.id", &id)).transpose()
-    }
-
-    async fn with_steps(&mut self, columns: Columns) -> Result<OperationRow> {
-        let steps: Vec<(i64, String, String, Option<String>, String)> = self
-            .fetch_all(
-                sql("SELECT position, name, state, reason, awaits FROM step WHERE operation = $1 ORDER BY position")
-                    .bind(&columns.id),
-            )
-            .await?;
-        Ok(OperationRow {
-            id: parse("operation.id", &columns.id)?,
-            tenant: parse("operation.tenant", &columns.tenant)?,
-            resource: parse("operation.resource", &columns.resource)?,
-            action: columns.action,
-            state: columns.state,
-            deadline_at: columns.deadline_at,
-            previous_spec: columns.previous_spec.map(|spec| json("operation.previous_spec", &spec)).transpose()?,
-            reason: columns.reason,
-            cancel_reason: columns.cancel_reason,
-            created_at: columns.created_at,
-            updated_at: columns.updated_at,
-            finished_at: columns.finished_at,
-            steps: steps
-                .into_iter()
-                .map(|(position, name, state, reason, awaits)| {
-                    let (position, awaits) = (narrow("step.position", position)?, json("step.awaits", &awaits)?);
-                    Ok(StepRow { position, name, state, reason, awaits })
-                })
-                .collect::<Result<_>>()?,
-        })
     }
 }
 

@@ -71,3 +71,20 @@ async fn a_replica_that_was_taken_for_dead_lives_on() {
     let other = replica(&mut session).await;
     assert_eq!(session.other_replicas(&core, other).await.unwrap(), [paused]);
 }
+
+#[tokio::test]
+async fn a_page_of_operations_has_each_with_its_own_steps() {
+    let Ground { store, .. } = &Ground::new().await;
+    let mut session = store.write().await.unwrap();
+    let me = person("garden");
+    for (number, steps) in [(1, &["a"][..]), (2, &[]), (3, &["b", "c"]), (4, &["d"])] {
+        let home = network(&mut session, number).await;
+        session.add_operation(&me, &NewOperation { steps, ..new(number, home) }).await.unwrap();
+    }
+    let page = session.operations(&me, Some(OperationId::from_bits(4)), 2).await.unwrap();
+    let page: Vec<(u64, Vec<&str>)> =
+        page.iter().map(|row| (row.id.bits(), row.steps.iter().map(|step| step.name.as_str()).collect())).collect();
+    assert_eq!(page, [(3, vec!["b", "c"]), (2, vec![])]);
+    assert!(session.operations(&person("other"), None, 10).await.unwrap().is_empty());
+    assert_eq!(session.operations(&me, None, 10).await.unwrap().len(), 4);
+}
