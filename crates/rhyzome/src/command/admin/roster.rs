@@ -7,7 +7,7 @@ use anyhow::{Context, bail};
 use api::Timestamp;
 use clap::ValueEnum;
 use pki::AgentIdentity;
-use store::{AgentRecord, Caller};
+use store::{AgentRecord, Caller, StoreError};
 use types::{AgentId, TenantName};
 
 use super::super::output;
@@ -49,9 +49,9 @@ pub async fn revoke(config: Option<&Path>, agent: AgentId, consent: Consent) -> 
         "{} {} is cut off from the core and gets no more jobs or secrets; what runs there goes on. It can be invited again.",
         record.kind, record.name
     ))?;
-    let mut session = store.write().await?;
-    session.revoke_agent(&Caller::core(), agent).await?;
-    session.commit().await?;
+    let written: Result<bool, StoreError> =
+        store::transact!(store, async |session| session.revoke_agent(&Caller::core(), agent).await).await;
+    written?;
     store.close().await;
     Ok(output::line(format_args!("revoked {agent} of {} {}", record.kind, record.name))?)
 }
@@ -64,9 +64,9 @@ pub async fn forget(config: Option<&Path>, agent: AgentId, consent: Consent) -> 
         bail!("{agent} is not revoked: rhyzome admin agent revoke {agent} comes first");
     }
     consent.ask(&format!("the record of {agent} of {} {} is removed", record.kind, record.name))?;
-    let mut session = store.write().await?;
-    session.forget_agent(&Caller::core(), agent).await?;
-    session.commit().await?;
+    let written: Result<bool, StoreError> =
+        store::transact!(store, async |session| session.forget_agent(&Caller::core(), agent).await).await;
+    written?;
     store.close().await;
     Ok(output::line(format_args!("forgot {agent}"))?)
 }
@@ -74,13 +74,14 @@ pub async fn forget(config: Option<&Path>, agent: AgentId, consent: Consent) -> 
 /// Makes an agent whose certificate another CA makes, and prints what that one must name.
 pub async fn register(config: Option<&Path>, tenant: &TenantName, kind: &str, name: &str) -> anyhow::Result<()> {
     let store = open_store(&read_config(config)?).await?;
-    let mut session = store.write().await?;
-    let target = session.ensure_target(&Caller::core(), tenant, kind, name).await?;
-    let agent = session.register_agent(&Caller::core(), target).await?;
-    let cluster = session.installation().cluster;
-    session.commit().await?;
+    let identity = store::transact!(store, async |session| -> anyhow::Result<AgentIdentity> {
+        let target = session.ensure_target(&Caller::core(), tenant, kind, name).await?;
+        let agent = session.register_agent(&Caller::core(), target).await?;
+        Ok(AgentIdentity { cluster: session.installation().cluster, agent, target })
+    })
+    .await?;
     store.close().await;
-    Ok(output::line(AgentIdentity { cluster, agent, target })?)
+    Ok(output::line(identity)?)
 }
 
 /// Whether a person has to agree.
