@@ -22,6 +22,8 @@ use crate::storage::Storage;
 const AT_ONCE: usize = 4;
 /// How often the way to the router is looked at.
 const GLANCE: Duration = Duration::from_secs(1);
+/// How often the barrier between guests and the host is looked at.
+const GUARD: Duration = Duration::from_secs(5);
 
 /// One host with its segments, images and instances.
 pub struct Hypervisor {
@@ -96,6 +98,23 @@ impl Hypervisor {
         }
     }
 
+    /// Puts the barrier between guests and the host back where somebody took it away.
+    async fn guard_host(&self) {
+        let mut glances = interval(GUARD);
+        glances.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut well = true;
+        loop {
+            glances.tick().await;
+            let restored = self.segments.restore_barrier().await;
+            match (&restored, well) {
+                (Ok(true), _) => tracing::warn!("somebody had changed the barrier to the host: raised it again"),
+                (Err(error), true) => tracing::error!("cannot raise the barrier to the host: {error:#}"),
+                _ => {}
+            }
+            well = restored.is_ok();
+        }
+    }
+
     async fn watch_router(&self) {
         let mut glances = interval(GLANCE);
         glances.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -145,7 +164,13 @@ impl Target for Hypervisor {
             tracing::warn!("cannot tell which segments are there: {error:#}");
         }
         let ahead = async { tokio::join!(self.accelerator.get(), self.instances.warm_up()) };
-        tokio::join!(ahead, self.instances.watch(&observer), self.instances.guard(), self.watch_router());
+        tokio::join!(
+            ahead,
+            self.instances.watch(&observer),
+            self.instances.guard(),
+            self.guard_host(),
+            self.watch_router()
+        );
     }
 }
 

@@ -138,6 +138,14 @@ impl Segments {
         Ok(())
     }
 
+    /// Puts the barrier back where it was taken away. Says whether it was.
+    pub async fn restore_barrier(&self) -> anyhow::Result<bool> {
+        let joined = self.joined.lock().await;
+        let links = Links::read().await?;
+        let bridges = joined.values().map(|joined| joined.link.segment.bridge());
+        barrier::restore(bridges.filter(|bridge| links.get(bridge).is_some())).await
+    }
+
     /// Makes the pair of ends that joins the bridge to the router, unless it is there.
     async fn join(&self, link: &SegmentLink, links: &Links) -> anyhow::Result<Option<(u64, u64)>> {
         let Some(namespace) = &self.router_netns else { return Ok(None) };
