@@ -29,6 +29,9 @@ pub struct Instance {
     pub accelerator: Option<Accelerator>,
     /// What the guest said after it came up; forgotten when it stops.
     pub guest: Option<Guest>,
+    /// Why it cannot run any more, where no other try helps: its disk is missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost: Option<String>,
 }
 
 /// What a machine does.

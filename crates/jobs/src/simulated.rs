@@ -279,6 +279,7 @@ fn seen_instance(desired: &desired::Instance) -> observed::Instance {
         power: if running { observed::PowerState::Running } else { observed::PowerState::Stopped },
         accelerator: running.then_some(observed::Accelerator::Tcg),
         guest: running.then_some(guest),
+        lost: None,
     }
 }
 

@@ -93,7 +93,7 @@ where
     check_generation(&row, if_match)?;
     match row.state.as_str() {
         "ready" => {}
-        "failed" => return Err(Refusal::Conflict("it could not be made: delete it and make another".to_owned())),
+        "failed" => return Err(Refusal::Conflict("it has failed: delete it and make another".to_owned())),
         "deleting" => return Err(Refusal::Conflict("it is being deleted".to_owned())),
         _ => return Err(Refusal::Conflict("another operation on it is under way: wait for its end".to_owned())),
     }

@@ -51,6 +51,18 @@ pub struct ConditionRow {
     pub since: i64,
 }
 
+impl ConditionRow {
+    /// The condition that says whether what a resource is made of is there.
+    pub const INTACT: &str = "intact";
+}
+
+impl ResourceRow {
+    /// Whether something that it is made of was there once and is missing.
+    pub fn is_lost(&self) -> bool {
+        self.conditions.iter().any(|condition| condition.name == ConditionRow::INTACT && !condition.holds)
+    }
+}
+
 /// A resource to be made.
 pub struct NewResource<'a> {
     /// The id.

@@ -13,12 +13,13 @@ use crate::storage::{InstanceFiles, is_file};
 
 /// Refuses to go on when a disk that was made is missing.
 pub fn require(files: &InstanceFiles, record: &Record) -> Result<(), Failure> {
-    match record.disk {
-        DiskState::Made if !is_file(&files.disk())? => {
-            Err(Failure::Refused(format!("its disk {} is missing; it is never made anew", files.disk().display())))
-        }
-        DiskState::Made | DiskState::Awaited => Ok(()),
-    }
+    lost(files, record)?.map_or(Ok(()), |reason| Err(Failure::Refused(reason)))
+}
+
+/// Says so when a disk that was made is missing.
+pub fn lost(files: &InstanceFiles, record: &Record) -> anyhow::Result<Option<String>> {
+    let lost = record.disk == DiskState::Made && !is_file(&files.disk())?;
+    Ok(lost.then(|| format!("its disk {} is missing; it is never made anew", files.disk().display())))
 }
 
 /// Clones `image`. A disk that is there without being on record was made by a run that was killed right then.

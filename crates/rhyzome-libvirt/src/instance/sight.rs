@@ -6,9 +6,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use jobs::observed::{Accelerator, Guest, Instance, PowerState};
 use types::InstanceId;
 
-use super::guest_report;
 use super::machine::Machine;
-use super::record::{DiskState, Record};
+use super::record::Record;
+use super::{disk, guest_report};
 use crate::storage::Storage;
 
 /// The last sight of every instance.
@@ -41,17 +41,17 @@ impl Sights {
     /// Takes in how libvirt has a machine, and what its guest says.
     pub fn see(&self, id: InstanceId, machine: Option<Machine>, accelerator: Option<Accelerator>) -> Instance {
         let run = machine.and_then(|machine| machine.run);
-        let power = if self.lost_disk(id) {
-            PowerState::Failed
-        } else {
-            machine.map_or(PowerState::Stopped, |machine| machine.power)
+        let lost = self.lost(id);
+        let power = match lost {
+            Some(_) => PowerState::Failed,
+            None => machine.map_or(PowerState::Stopped, |machine| machine.power),
         };
         let said = run.and_then(|_| self.guest(id));
         let mut seen = self.lock();
         let sight = seen.entry(id).or_default();
         // A guest is what one run said; its file may have been cut since.
         let known = sight.status.take().and_then(|status| status.guest).filter(|_| run.is_some() && sight.run == run);
-        let status = Instance { power, accelerator, guest: newer(known, said) };
+        let status = Instance { power, accelerator, guest: newer(known, said), lost };
         sight.run = run;
         sight.status = Some(status.clone());
         status
@@ -92,10 +92,10 @@ impl Sights {
         self.lock().remove(&id);
     }
 
-    fn lost_disk(&self, id: InstanceId) -> bool {
+    fn lost(&self, id: InstanceId) -> Option<String> {
         let files = self.storage.instance(id);
-        let made = || matches!(Record::read(&files), Ok(Some(Record { disk: DiskState::Made, .. })));
-        !files.disk().exists() && made()
+        // A disk that cannot be looked for is not known to be missing.
+        disk::lost(&files, &Record::read(&files).ok()??).ok()?
     }
 
     fn guest(&self, id: InstanceId) -> Option<Guest> {
@@ -127,6 +127,7 @@ fn newer(known: Option<Guest>, said: Option<Guest>) -> Option<Guest> {
 mod tests {
     use std::fs;
 
+    use super::super::record::DiskState;
     use super::*;
 
     const RUNNING: Machine = Machine { id: InstanceId::from_bits(1), run: Some(4), power: PowerState::Running };
@@ -190,7 +191,9 @@ mod tests {
         assert_eq!(sights.see(RUNNING.id, Some(OFF), None).power, PowerState::Stopped);
         record.disk = DiskState::Made;
         record.write(&files).unwrap();
-        assert_eq!(sights.see(RUNNING.id, Some(RUNNING), None).power, PowerState::Failed);
+        let lost = sights.see(RUNNING.id, Some(RUNNING), None);
+        assert_eq!(lost.power, PowerState::Failed);
+        assert!(lost.lost.unwrap().contains("never made anew"));
         fs::write(files.disk(), b"disk").unwrap();
         assert_eq!(sights.see(RUNNING.id, Some(RUNNING), None).power, PowerState::Running);
     }

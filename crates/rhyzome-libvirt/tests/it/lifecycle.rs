@@ -17,13 +17,13 @@ use crate::ground::{ADDRESS, Ground, IMAGE, INSTANCE, NETWORK, apply, as_sent, b
 async fn live(mut ground: Ground) {
     let (target, context) = (Arc::new(ground.hypervisor()), ground.context());
     let (observer, mut observations) = Observer::channel(64);
-    let watched = target.clone();
-    let watcher = tokio::spawn(async move { watched.watch(observer).await });
-
     let segment = serde_json::to_string(&ground.segment()).unwrap();
     bring(&*target, &context, Object::Segment(NETWORK), "1:1", segment.clone()).await;
     bring(&*target, &context, Object::Segment(NETWORK), "1:2", segment).await;
     the_host_is_out_of_reach(&ground);
+    let watched = target.clone();
+    let watcher = tokio::spawn(async move { watched.watch(observer).await });
+    ground.run(Command::new("nft").args(["delete", "table", "netdev", "rhyzome-libvirt"]));
     ground.serve_dhcp();
     let image = serde_json::to_string(&ground.kept_image()).unwrap();
     bring(&*target, &context, Object::Image(IMAGE), "1:1", image).await;
@@ -44,6 +44,13 @@ async fn live(mut ground: Ground) {
     assert_eq!((guest.hostname.as_str(), guest.address), ("hello", Some(ADDRESS.parse().unwrap())));
     assert_eq!(ground.ssh("hostname -f; cat /root/made"), "hello.home.internal\nmade");
     assert_eq!(ground.ssh("cat /sys/class/net/eth0/mtu"), "1420");
+    eventually("the barrier to be back", async || {
+        let bridge = ground.segment().segment.bridge();
+        let chain = ["list", "chain", "netdev", "rhyzome-libvirt", &bridge];
+        let listed = Command::new("nft").args(chain).output().unwrap();
+        String::from_utf8_lossy(&listed.stdout).contains("policy drop").then_some(())
+    })
+    .await;
     the_guest_is_nobody_else(&ground);
     let held = target.held().await.unwrap();
     for (object, version) in
@@ -76,7 +83,7 @@ async fn live(mut ground: Ground) {
     // Stopped, and started with the same disk.
     wanted.power = Power::Stopped;
     let report = bring(&*target, &context, Object::Instance(INSTANCE), "1:4", as_sent(&wanted)).await;
-    let stopped = Instance { power: PowerState::Stopped, accelerator: None, guest: None };
+    let stopped = Instance { power: PowerState::Stopped, accelerator: None, guest: None, lost: None };
     assert_eq!(serde_json::from_value::<Instance>(report.status.unwrap()).unwrap(), stopped);
     assert!(
         fs::read_to_string(ground.path("storage/instances").join(INSTANCE.to_string()).join("console.log"))
@@ -148,6 +155,7 @@ async fn a_lost_disk_is_never_made_anew(ground: &Ground, target: &dyn Target, st
     assert!(report.reason.unwrap().contains("never made anew"));
     let status: Instance = serde_json::from_value(report.status.unwrap()).unwrap();
     assert_eq!(status.power, PowerState::Failed);
+    assert!(status.lost.unwrap().contains("never made anew"));
     assert!(!disk.exists());
     fs::rename(&aside, &disk).unwrap();
 }

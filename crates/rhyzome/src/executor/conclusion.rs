@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jobs::Object;
-use store::{Caller, Claim, NewEvent, NewOperation, OperationRow, Session, StoreError, Write};
+use store::{Caller, Claim, ConditionRow, NewEvent, NewOperation, OperationRow, Session, StoreError, Write};
 use types::{InstanceId, NetworkId, OperationId, ResourceId, TargetId};
 
 use super::DEADLINE_MS;
@@ -32,14 +32,14 @@ pub async fn succeed(
         // A create that failed was taken back; an update that failed left the spec before it, which the targets have again.
         let row = session.resource(&caller, resource).await?;
         match row.state.as_str() {
-            "failed" => release(session, resource).await?,
+            "failed" if !row.is_lost() => release(session, resource).await?,
             _ => session.set_references(&caller, resource, &kind::references(resource, &row.spec)?).await?,
         }
         session.set_condition(&caller, resource, "stuck", false, None).await?;
     } else if !deleted {
         let row = session.resource(&caller, resource).await?;
         session.set_references(&caller, resource, &kind::references(resource, &row.spec)?).await?;
-        session.set_state(&caller, resource, "ready").await?;
+        session.set_state(&caller, resource, if row.is_lost() { "failed" } else { "ready" }).await?;
         session.set_condition(&caller, resource, "stuck", false, None).await?;
         session.set_condition(&caller, resource, "applied", true, None).await?;
     }
@@ -131,7 +131,12 @@ pub async fn fail(
     let begun: Vec<_> = steps.iter().filter(|row| row.state == "running" || row.state == "done").collect();
     let updating = operation.action.ends_with(".update");
     // First of all: a network that could not be made is not rendered any more.
-    session.set_state(&caller, resource, if updating { "ready" } else { "failed" }).await?;
+    let lost = session.resource(&caller, resource).await?.is_lost();
+    session.set_state(&caller, resource, if updating && !lost { "ready" } else { "failed" }).await?;
+    if lost && !updating {
+        // It is taken back like whatever could not be made.
+        session.set_condition(&caller, resource, ConditionRow::INTACT, true, None).await?;
+    }
     if updating {
         if let Some(before) = &operation.previous_spec {
             let row = session.resource(&caller, resource).await?;

@@ -2,7 +2,7 @@
 
 use api::{InstanceStatus, NetworkStatus};
 use jobs::{Object, observed};
-use store::{Caller, JobReport, NewEvent, Session, StoreError, Write};
+use store::{Caller, ConditionRow, JobReport, NewEvent, Session, StoreError, Write};
 use types::{ResourceId, TargetId};
 
 use crate::core::Core;
@@ -66,6 +66,7 @@ pub async fn note_status(
         }
         Object::Instance(_) => {
             let seen: observed::Instance = read("report.status", status.clone())?;
+            note_loss(session, resource, seen.lost.as_deref()).await?;
             let known: InstanceStatus = read("status.body", before.clone())?;
             to_json(&with_machine(known, seen))?
         }
@@ -75,6 +76,35 @@ pub async fn note_status(
         session.set_status(&caller, resource, &after).await?;
         let event = NewEvent { resource, change: "observed", operation: None, message: None };
         session.add_event(&caller, &event).await?;
+    }
+    Ok(())
+}
+
+/// An instance whose disk is missing has failed; it is as before where a person put the disk back.
+async fn note_loss(
+    session: &mut Session<'_, Write>,
+    resource: ResourceId,
+    lost: Option<&str>,
+) -> Result<(), StoreError> {
+    let caller = Caller::core();
+    let row = session.resource(&caller, resource).await?;
+    let was_lost = row.is_lost();
+    if lost.is_none() && !was_lost {
+        return Ok(());
+    }
+    session.set_condition(&caller, resource, ConditionRow::INTACT, lost.is_none(), lost).await?;
+    let state = match (row.state.as_str(), lost) {
+        ("ready", Some(_)) => "failed",
+        ("failed", None) => "ready",
+        // What is under way comes to its own end.
+        _ => return Ok(()),
+    };
+    session.set_state(&caller, resource, state).await?;
+    let event = NewEvent { resource, change: "updated", operation: None, message: lost };
+    session.add_event(&caller, &event).await?;
+    match lost {
+        Some(reason) => tracing::error!(%resource, reason, "an instance is lost"),
+        None => tracing::info!(%resource, "an instance that was lost is back"),
     }
     Ok(())
 }

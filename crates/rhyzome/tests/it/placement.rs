@@ -36,7 +36,7 @@ async fn with_hosts(hosts: &[(&str, &Arc<Simulated>)]) -> (Installation, api::Cl
     (installation, client)
 }
 
-async fn create(client: &api::Client, name: &str, group: Option<&str>) -> Accepted<Instance> {
+pub async fn create(client: &api::Client, name: &str, group: Option<&str>) -> Accepted<Instance> {
     let tags = group.map_or(json!({}), |group| json!({"group": group}));
     let body = json!({"name": name, "tags": tags, "spec": {"network": "home", "image": "tiny", "memory_mib": 1024}});
     client.create::<Instance>(&serde_json::from_value(body).unwrap()).await.unwrap()
@@ -50,7 +50,7 @@ async fn target(client: &api::Client, name: &str) -> api::Agent {
     client.agents().await.unwrap().items.into_iter().find(|agent| agent.name == name).unwrap()
 }
 
-async fn waits(client: &api::Client, accepted: &Accepted<Instance>, reason: &str) {
+pub async fn waits(client: &api::Client, accepted: &Accepted<Instance>, reason: &str) {
     until(&format!("the operation to wait: {reason}"), async || {
         let operation = client.operation(accepted.operation).await.unwrap();
         operation.reason.is_some_and(|said| said.contains(reason)).then_some(())
@@ -172,7 +172,7 @@ async fn only_who_was_declared_lost_is_replaced() {
     first.answer(Object::Instance(id), &[Outcome::Retrying]);
     installation.agent("hypervisor", "first", &first).await;
     first.until(|state| state.receipts.iter().any(|receipt| receipt.gone)).await;
-    let failed = observed::Instance { power: PowerState::Failed, accelerator: None, guest: None };
+    let failed = observed::Instance { power: PowerState::Failed, accelerator: None, guest: None, lost: None };
     first.observe(Object::Instance(id), &failed).await;
     first.until(|state| state.objects.is_empty()).await;
     let hello: Instance = client.get(&named::<Instance>("hello")).await.unwrap();
@@ -204,4 +204,45 @@ async fn a_delete_does_not_wait_for_who_is_lost() {
     succeeded(&client, deleted.operation).await;
     installation.agent("hypervisor", "first", &first).await;
     first.until(|state| state.objects.is_empty()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instance_whose_disk_is_missing_has_failed_and_is_not_made_anew() {
+    let only = host(8);
+    let (_installation, client) = with_hosts(&[("only", &only)]).await;
+    let created = create(&client, "hello", None).await;
+    succeeded(&client, created.operation).await;
+    let (object, name) = (Object::Instance(created.resource.id), named::<Instance>("hello"));
+    let made = only.state().objects[&object].clone();
+    let reason = "its disk is missing; it is never made anew";
+    let seen = |lost: Option<&str>| observed::Instance {
+        power: PowerState::Failed,
+        accelerator: None,
+        guest: None,
+        lost: lost.map(str::to_owned),
+    };
+    only.observe(object, &seen(Some(reason))).await;
+    let failed = until("the instance to be failed", async || {
+        let hello: Instance = client.get(&name).await.unwrap();
+        (hello.state == State::Failed).then_some(hello)
+    })
+    .await;
+    let intact = failed.conditions.iter().find(|condition| condition.name == "intact").unwrap();
+    assert_eq!(intact.reason.as_deref(), Some(reason));
+    assert_eq!(failed.status.address, created.resource.status.address, "it keeps what it has");
+    let update = client.update::<Instance>(&name, &json!({"spec": {"vcpus": 2}})).await;
+    assert!(update.err().unwrap().to_string().contains("it has failed"));
+    assert_eq!(only.state().objects[&object], made);
+    assert_eq!(only.state().receipts.iter().filter(|receipt| receipt.object == object).count(), 1);
+
+    // Somebody puts the disk back.
+    only.observe(object, &seen(None)).await;
+    until("the instance to be ready", async || {
+        let hello: Instance = client.get(&name).await.unwrap();
+        (hello.state == State::Ready).then_some(())
+    })
+    .await;
+    only.observe(object, &seen(Some(reason))).await;
+    succeeded(&client, client.delete::<Instance>(&name).await.unwrap().operation).await;
+    only.until(|state| !state.objects.contains_key(&object)).await;
 }
