@@ -122,6 +122,25 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_compressed_bomb_takes_no_room() {
+        let dir = tempfile::tempdir().unwrap();
+        let (zeros, bomb) = (dir.path().join("zeros"), dir.path().join("bomb.qcow2"));
+        File::create(&zeros).unwrap().set_len(64 << 20).unwrap();
+        // Data and not holes, so that every cluster is there and compressed.
+        let fill = ["-f", "raw", "-c", "write -q -P 7 0 64M"];
+        assert!(Command::new("qemu-io").args(fill).arg(&zeros).status().unwrap().success());
+        let convert = ["convert", "-q", "-c", "-f", "raw", "-O", "qcow2"];
+        assert!(Command::new("qemu-img").args(convert).arg(&zeros).arg(&bomb).status().unwrap().success());
+        std::fs::remove_file(&zeros).unwrap();
+        let size = std::fs::metadata(&bomb).unwrap().len();
+        assert!(size < 4 << 20, "{size} bytes for 64 MiB");
+        // It is read where it lies, never unpacked: nothing else appears.
+        assert_eq!(inspect(&bomb).await.unwrap(), Verdict::Whole);
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+        assert_eq!(std::fs::metadata(&bomb).unwrap().len(), size);
+    }
+
+    #[tokio::test]
     async fn what_reads_the_image_is_nobody_and_has_no_network() {
         let mut words = CONFINEMENT.to_vec();
         words.extend(["sh", "-c", "id -u; grep CapBnd /proc/self/status; ls /sys/class/net 2>/dev/null | head -c 0; ip -brief link | wc -l; touch /tmp/rhyzome-inspected && echo x >/tmp/rhyzome-inspected"]);

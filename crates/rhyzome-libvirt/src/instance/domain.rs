@@ -148,6 +148,16 @@ mod tests {
     }
 
     #[test]
+    fn a_path_cannot_add_a_disk() {
+        let instance = example::instance();
+        let hostile = "/srv/'\"/><disk type='file'><source file='/etc/shadow'/></disk><!--]]>&amp;\u{7}";
+        let files = Storage::at(Path::new(hostile)).instance(instance.id);
+        let written = definition(&instance, &files, Accelerator::Tcg, "1:3".parse().unwrap());
+        assert_eq!((written.matches("<disk").count(), written.matches("<source").count()), (2, 5), "{written}");
+        assert!(!written.contains("<!--") && !written.contains('\u{7}'), "{written}");
+    }
+
+    #[test]
     fn names_fit_and_differ() {
         let ids = [InstanceId::from_bits(u64::MAX), InstanceId::from_bits(0), example::instance().id];
         for id in ids {

@@ -185,6 +185,12 @@ impl Ground {
         self.libvirtd.wait().unwrap();
     }
 
+    /// Lets libvirtd hang, or go on.
+    pub fn signal_libvirtd(&self, signal: nix::sys::signal::Signal) {
+        // One that has ended takes no signal.
+        let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(self.libvirtd.id().cast_signed()), signal);
+    }
+
     pub fn start_libvirtd(&mut self) {
         self.libvirtd = start_libvirtd(self.dir.path());
     }
@@ -221,6 +227,7 @@ impl Ground {
 impl Drop for Ground {
     fn drop(&mut self) {
         // Machines outlive libvirtd. A test that failed must not leave them; one that did not has none.
+        self.signal_libvirtd(nix::sys::signal::Signal::SIGCONT);
         let program = env!("CARGO_BIN_EXE_rhyzome-libvirt");
         let _ = Command::new(program).args(["cleanup", "--config"]).arg(self.path("rhyzome-libvirt.json")).output();
         for child in self.servers.iter_mut().chain([&mut self.libvirtd]) {

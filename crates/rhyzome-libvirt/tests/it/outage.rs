@@ -7,8 +7,10 @@ use std::sync::Arc;
 use jobs::desired::Power;
 use jobs::observed::{Instance, PowerState};
 use jobs::{Object, Observer, Outcome, Target, Want};
+use nix::sys::signal::Signal;
+use rhyzome_libvirt::hypervisor::Hypervisor;
 
-use crate::ground::{Ground, INSTANCE, NETWORK, ROUTER, apply, as_sent, bring, eventually, remove};
+use crate::ground::{Ground, IMAGE, INSTANCE, NETWORK, ROUTER, apply, as_sent, bring, eventually, remove};
 
 async fn create(ground: &Ground, target: &dyn Target) -> String {
     let segment = serde_json::to_string(&ground.segment()).unwrap();
@@ -50,6 +52,67 @@ async fn lose_libvirtd(mut ground: Ground) {
     remove(&target, &context, Object::Instance(INSTANCE)).await;
     remove(&target, &context, Object::Segment(NETWORK)).await;
     assert_eq!(ground.traces(), [] as [String; 0]);
+}
+
+#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
+async fn hang_libvirtd(ground: Ground) {
+    let mut configuration = ground.configuration();
+    configuration.libvirt_deadline_seconds = 2;
+    let (target, context) = (Hypervisor::open(&configuration).unwrap(), ground.context());
+    let wanted = as_sent(&ground.instance(Power::Stopped));
+    let segment = serde_json::to_string(&ground.segment()).unwrap();
+    bring(&target, &context, Object::Segment(NETWORK), "1:1", segment).await;
+    ground.signal_libvirtd(Signal::SIGSTOP);
+    let report = apply(&target, &context, Object::Instance(INSTANCE), "1:1", Want::Desired(wanted.clone())).await;
+    assert_eq!(report.outcome, Outcome::Retrying);
+    let reason = report.reason.unwrap();
+    assert!(reason.contains("libvirt did not") && reason.contains("within 2 s"), "{reason}");
+    ground.signal_libvirtd(Signal::SIGCONT);
+    eventually("libvirt to be of use again", async || {
+        let want = Want::Desired(wanted.clone());
+        let report = apply(&target, &context, Object::Instance(INSTANCE), "1:1", want).await;
+        (report.outcome == Outcome::Applied).then_some(())
+    })
+    .await;
+    remove(&target, &context, Object::Instance(INSTANCE)).await;
+    remove(&target, &context, Object::Segment(NETWORK)).await;
+    assert_eq!(ground.traces(), [] as [String; 0]);
+}
+
+#[test]
+fn a_libvirtd_that_hangs_is_not_waited_for() {
+    hang_libvirtd(Ground::prepare());
+}
+
+#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
+async fn fill_disk(ground: Ground) {
+    let storage = ground.path("storage");
+    fs::create_dir_all(&storage).unwrap();
+    let mount =
+        |options: &str| ground.run(Command::new("mount").args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(&storage));
+    mount("size=64k");
+    let (target, context) = (ground.hypervisor(), ground.context());
+    let image = serde_json::to_string(&ground.kept_image()).unwrap();
+    let report = apply(&target, &context, Object::Image(IMAGE), "1:1", Want::Desired(image.clone())).await;
+    assert_eq!(report.outcome, Outcome::Retrying);
+    let reason = report.reason.unwrap();
+    assert!(reason.contains("No space left on device"), "{reason}");
+    let parts = || {
+        fs::read_dir(storage.join("images"))
+            .unwrap()
+            .filter(|entry| entry.as_ref().unwrap().path().extension().is_some_and(|extension| extension == "part"))
+            .count()
+    };
+    assert_eq!(parts(), 0, "what did not fit is not kept");
+    mount("remount,size=512m");
+    bring(&target, &context, Object::Image(IMAGE), "1:1", image).await;
+    remove(&target, &context, Object::Image(IMAGE)).await;
+    ground.run(Command::new("umount").arg(&storage));
+}
+
+#[test]
+fn a_full_disk_is_said_and_tried_again() {
+    fill_disk(Ground::prepare());
 }
 
 #[test]
