@@ -23,6 +23,9 @@ pub struct Network {
     pub slot: Slot,
     /// Its layer 2; the router's bridge takes the port `Segment::router_end` on an embedded router.
     pub segment: Segment,
+    /// The VXLAN that carries it to hypervisors on other hosts; a router needs [`SegmentKind::VXLAN`] for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vxlan: Option<Vxlan>,
     /// The addresses of the network.
     pub subnet: Subnet,
     /// The router's own address in it.
@@ -138,12 +141,22 @@ pub enum SegmentKind {
         id: u16,
     },
     /// A VXLAN over the network between the hosts; needs [`SegmentKind::VXLAN`].
-    Vxlan {
-        /// Its number in the header, 24 bits.
-        vni: u32,
-        /// The addresses, in the network between the hosts, of all who are on the segment.
-        remotes: BTreeSet<HostAddr>,
-    },
+    Vxlan(Vxlan),
+}
+
+/// A VXLAN (RFC 7348).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Vxlan {
+    /// Its number in the header, 24 bits.
+    pub vni: u32,
+    /// The addresses, in the network between the hosts, of all who are on the segment.
+    pub remotes: BTreeSet<HostAddr>,
+}
+
+impl Vxlan {
+    /// The UDP port (RFC 7348, section 8).
+    pub const PORT: u16 = 4789;
 }
 
 impl SegmentKind {
@@ -157,7 +170,7 @@ impl SegmentKind {
         match self {
             Self::Bridge => None,
             Self::Vlan { .. } => Some(Self::VLAN),
-            Self::Vxlan { .. } => Some(Self::VXLAN),
+            Self::Vxlan(_) => Some(Self::VXLAN),
         }
     }
 }

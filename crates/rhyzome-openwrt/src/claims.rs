@@ -62,8 +62,9 @@ impl Claims {
         let mut claims = Self::default();
         for section in network.sections() {
             let holder = Holder::of(section);
-            for subnet in addresses(section) {
-                claims.subnets.push((subnet, holder.clone()));
+            // The address of a tunnel's end is one that another interface has.
+            if section.text("proto") != Some("vxlan") {
+                claims.subnets.extend(addresses(section).map(|subnet| (subnet, holder.clone())));
             }
             if let Some(port) = section.text("listen_port").and_then(|port| port.parse().ok()) {
                 claims.wireguard_ports.push((port, holder.clone()));

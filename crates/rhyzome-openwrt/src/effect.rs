@@ -72,8 +72,9 @@ impl Dump {
                         &names.interface(),
                         Some((network.router_address.ip(), network.subnet.prefix_len())),
                     )
-                    .or_else(|| self.lacks_interface(&names.wireguard(), None)),
-                None => [names.interface(), names.wireguard()]
+                    .or_else(|| self.lacks_interface(&names.wireguard(), None))
+                    .or_else(|| self.lacks_interface(&network.vxlan.as_ref().map(|_| names.vxlan())?, None)),
+                None => [names.interface(), names.wireguard(), names.vxlan()]
                     .iter()
                     .find(|name| self.find(name).is_some())
                     .map(|name| format!("interface {name} is still there")),

@@ -15,12 +15,12 @@ impl Names {
         Self(slot)
     }
 
-    /// The slot whose network a section belongs to, where it is one of ours: `rz2f`, `rz2fw` or `rz2f_…`.
+    /// The slot whose network a section belongs to, where it is one of ours: `rz2f`, `rz2fw`, `rz2fx` or `rz2f_…`.
     pub fn owner(section: &str) -> Option<Slot> {
         let rest = section.strip_prefix("rz")?;
         let digits = rest.find(|c: char| !matches!(c, '0'..='9' | 'a'..='f')).unwrap_or(rest.len());
         let (number, part) = rest.split_at(digits);
-        if number.starts_with('0') || !(part.is_empty() || part == "w" || part.starts_with('_')) {
+        if number.starts_with('0') || !(part.is_empty() || matches!(part, "w" | "x") || part.starts_with('_')) {
             return None;
         }
         Slot::try_from(u16::from_str_radix(number, 16).ok()?).ok()
@@ -44,6 +44,11 @@ impl Names {
     /// The WireGuard interface, which is also its device's name.
     pub fn wireguard(self) -> String {
         format!("{}w", self.0)
+    }
+
+    /// The VXLAN interface, which is also its device's name.
+    pub fn vxlan(self) -> String {
+        format!("{}x", self.0)
     }
 
     /// The type of the sections of the WireGuard interface's peers.
@@ -122,7 +127,7 @@ mod tests {
 
     #[test]
     fn what_others_made_is_not_ours() {
-        for other in ["", "rz", "rzw", "rz_x", "rz0", "rz02f", "rz4000", "rz2fx", "rz2fww", "RZ2F", "rz2F", "lan"] {
+        for other in ["", "rz", "rzw", "rz_x", "rz0", "rz02f", "rz4000", "rz2fy", "rz2fww", "RZ2F", "rz2F", "lan"] {
             assert_eq!(Names::owner(other), None, "{other}");
         }
         assert_eq!(Names::owner("rzb"), Slot::try_from(0xb).ok(), "b is a hex digit");

@@ -164,7 +164,7 @@ fn turn_down_one(candidates: &mut [Candidate], found: &Found, marks: &[Mark], se
         }
         // Sections without a mark are left from something that never came to its end.
         claims.release(network.slot);
-        if let Err(conflict) = claims.take(network, &settings.segments.bridge_ports(network.segment)) {
+        if let Err(conflict) = claims.take(network, &settings.segments.bridge_ports(network)) {
             let turned_down = if conflict.passing { Candidate::Wait } else { Candidate::Refuse };
             *candidate = turned_down(conflict.reason);
             return true;

@@ -1,7 +1,10 @@
 //! How networks' segments reach the router.
 
+use jobs::desired::{Network, SegmentKind};
 use serde::Deserialize;
-use types::Segment;
+use types::HostAddr;
+
+use crate::names::Names;
 
 /// The highest VLAN (IEEE 802.1Q).
 const LAST_VLAN: u32 = 4094;
@@ -19,6 +22,11 @@ pub enum Segments {
         /// The VLAN of segment 1, as the core has it; segment n has the one n - 1 above it.
         #[serde(default = "first_vlan")]
         first_vlan: u16,
+    },
+    /// The network between the hosts carries a VXLAN for each segment, as the core has it.
+    Vxlan {
+        /// The router's address in that network.
+        underlay: HostAddr,
     },
 }
 
@@ -43,12 +51,29 @@ fn first_vlan() -> u16 {
 }
 
 impl Segments {
-    /// The ports of the bridge that the network on `segment` has on the router; none where no VLAN is left for it.
-    pub fn bridge_ports(&self, segment: Segment) -> Vec<String> {
+    /// What a router with this setting can do beside the ordinary.
+    pub const fn features(&self) -> &'static [&'static str] {
         match self {
-            Self::Bridge {} => vec![segment.router_end()],
+            Self::Bridge {} | Self::Vlan { .. } => &[],
+            Self::Vxlan { .. } => &[SegmentKind::VXLAN],
+        }
+    }
+
+    /// The router's address in the network that carries VXLANs, where it has one.
+    pub const fn underlay(&self) -> Option<HostAddr> {
+        match self {
+            Self::Bridge {} | Self::Vlan { .. } => None,
+            Self::Vxlan { underlay } => Some(*underlay),
+        }
+    }
+
+    /// The ports of the bridge that `network` has on the router; none where no VLAN or VXLAN is left for it.
+    pub fn bridge_ports(&self, network: &Network) -> Vec<String> {
+        match self {
+            Self::Bridge {} => vec![network.segment.router_end()],
+            Self::Vxlan { .. } => network.vxlan.iter().map(|_| Names::of(network.slot).vxlan()).collect(),
             Self::Vlan { trunk: Trunk(trunk), first_vlan } => {
-                let id = u32::from(*first_vlan).saturating_add(segment.get() - 1);
+                let id = u32::from(*first_vlan).saturating_add(network.segment.get() - 1);
                 (1..=LAST_VLAN).contains(&id).then(|| format!("{trunk}.{id}")).into_iter().collect()
             }
         }
@@ -58,18 +83,6 @@ impl Segments {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn ports(setting: &str, segment: u32) -> Vec<String> {
-        let setting: Segments = serde_json::from_str(setting).unwrap();
-        setting.bridge_ports(Segment::try_from(segment).unwrap())
-    }
-
-    #[test]
-    fn a_segment_comes_by_a_veth_or_by_a_vlan() {
-        assert_eq!(ports(r#"{"kind": "bridge"}"#, 0x1f), ["rzs1f"]);
-        assert_eq!(ports(r#"{"kind": "vlan", "trunk": "eth1", "first_vlan": 1000}"#, 31), ["eth1.1030"]);
-        assert_eq!(ports(r#"{"kind": "vlan", "trunk": "eth1"}"#, 3096), [] as [&str; 0]);
-    }
 
     #[test]
     fn a_trunk_is_a_plain_name() {

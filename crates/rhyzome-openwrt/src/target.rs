@@ -192,7 +192,7 @@ impl RouterTarget {
 #[async_trait]
 impl Target for RouterTarget {
     fn features(&self) -> &'static [&'static str] {
-        &[]
+        self.settings.segments.features()
     }
 
     fn batching(&self) -> Batching {
@@ -206,7 +206,7 @@ impl Target for RouterTarget {
             (Ok(board), Err(_)) => Some(board.to_string()),
             (Err(_), _) => None,
         };
-        observed::Capacity { note, ..observed::Capacity::default() }
+        observed::Capacity { note, underlay: self.settings.segments.underlay(), ..observed::Capacity::default() }
     }
 
     async fn held(&self) -> anyhow::Result<Vec<Held>> {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use api::{Image, Instance, Network};
+use jobs::desired::SegmentKind;
 use jobs::{Object, SecretField, desired};
 use serde::de::DeserializeOwned;
 use store::{Caller, Session, StoreError, Write};
@@ -56,6 +57,7 @@ pub async fn network(
     caller: &Caller,
     id: NetworkId,
     wireguard_first_port: Port,
+    segments: Segments,
 ) -> Result<Option<Rendered>> {
     let row = session.resource(caller, id.into()).await?;
     if matches!(row.state.as_str(), "deleting" | "failed") {
@@ -74,10 +76,15 @@ pub async fn network(
         let peer = desired::Peer { name: (&row.name).into(), public_key: spec.public_key, address: row.address };
         peers.insert(row.peer, peer);
     }
+    let vxlan = match segments.kind(session, id, router).await? {
+        SegmentKind::Vxlan(vxlan) => Some(vxlan),
+        SegmentKind::Bridge | SegmentKind::Vlan { .. } => None,
+    };
     let state = desired::Network {
         id,
         slot,
         segment: session.segment(caller, id).await?,
+        vxlan,
         subnet: spec.subnet.ok_or_else(|| lacking("the subnet"))?,
         router_address: spec.router_address.ok_or_else(|| lacking("the router's address"))?,
         mtu: spec.mtu,
@@ -103,7 +110,11 @@ pub async fn network(
         },
         peers,
     };
-    write(session, caller, router, Object::Network(id), Some(&state)).await.map(Some)
+    let rendered = write(session, caller, router, Object::Network(id), Some(&state)).await?;
+    // A router has VLANs by its own configuration.
+    let features: &[&str] = if state.vxlan.is_some() { &[SegmentKind::VXLAN] } else { &[] };
+    session.require(router, &rendered.object.to_string(), features).await?;
+    Ok(Some(rendered))
 }
 
 /// The WireGuard port of a slot.

@@ -1,11 +1,11 @@
 //! Segments: how networks' layer 2 reaches hypervisors, the same for the whole installation.
 
-use jobs::desired::SegmentKind;
+use jobs::Object;
+use jobs::desired::{SegmentKind, Vxlan};
 use jobs::observed::Capacity;
-use jobs::{Object, desired};
 use serde::Deserialize;
 use store::{Caller, Session, StoreError, Write};
-use types::{Mtu, NetworkId, Segment, TargetId};
+use types::{Mtu, NetworkId, Port, Segment, TargetId};
 
 use crate::render::{self, read};
 
@@ -94,15 +94,16 @@ impl Segments {
         for row in session.targets(&caller, None).await?.into_iter().filter(|row| on_it.contains(&row.target.id)) {
             remotes.extend(read::<Capacity>("target.capacity", row.capacity)?.underlay);
         }
-        Ok(desired::SegmentKind::Vxlan { vni: segment.get(), remotes })
+        Ok(SegmentKind::Vxlan(Vxlan { vni: segment.get(), remotes }))
     }
 
-    /// Renders the segment for the other hypervisors that hold it, who have to know who is on it.
+    /// Renders the segment for its router and the other hypervisors that hold it, who have to know who is on it.
     pub async fn tell_others(
         self,
         session: &mut Session<'_, Write>,
         network: NetworkId,
         except: TargetId,
+        wireguard_first_port: Port,
     ) -> Result<(), StoreError> {
         let Self::Vxlan { .. } = self else { return Ok(()) };
         let caller = Caller::core();
@@ -111,6 +112,7 @@ impl Segments {
                 render::segment(session, &caller, other, network, self).await?;
             }
         }
+        render::network(session, &caller, network, wireguard_first_port, self).await?;
         Ok(())
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::Context;
-use jobs::desired::SegmentKind;
+use jobs::desired::{SegmentKind, Vxlan};
 use serde::Deserialize;
 use types::{HostAddr, Mtu, Segment};
 
@@ -99,7 +99,7 @@ impl Link {
         let (id, local) = (data.and_then(|data| data.id), data.and_then(|data| data.local.as_deref()));
         match (self.kind(), kind) {
             (Some("vlan"), SegmentKind::Vlan { id: wanted }) => id == Some(u32::from(*wanted)),
-            (Some("vxlan"), SegmentKind::Vxlan { vni, .. }) => {
+            (Some("vxlan"), SegmentKind::Vxlan(Vxlan { vni, .. })) => {
                 id == Some(*vni) && local.and_then(|local| local.parse().ok()) == underlay
             }
             _ => false,

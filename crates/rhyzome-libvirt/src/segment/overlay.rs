@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use anyhow::Context;
-use jobs::desired::{SegmentKind, SegmentLink};
+use jobs::desired::{SegmentKind, SegmentLink, Vxlan};
 use serde::Deserialize;
 use types::HostAddr;
 
@@ -12,8 +12,6 @@ use super::link::{Links, ip};
 use crate::failure::Failure;
 use crate::program::run;
 
-/// The UDP port of VXLAN (RFC 7348, section 8).
-const VXLAN_PORT: u16 = 4789;
 /// The hardware address under which Linux keeps where frames for everybody go.
 const EVERYBODY: &str = "00:00:00:00:00:00";
 
@@ -63,7 +61,7 @@ pub async fn ensure(link: &SegmentLink, ways: &Ways, links: &Links) -> Result<Op
             }
             vlan(&port, trunk, *id)
         }
-        SegmentKind::Vxlan { vni, .. } => {
+        SegmentKind::Vxlan(Vxlan { vni, .. }) => {
             let underlay = ways.underlay.ok_or_else(|| refuse("`underlay`"))?;
             vxlan(&port, *vni, underlay)
         }
@@ -78,7 +76,7 @@ pub async fn ensure(link: &SegmentLink, ways: &Ways, links: &Links) -> Result<Op
     let (mtu, bridge) = (link.mtu.get().to_string(), link.segment.bridge());
     super::silence(&port)?;
     ip(["link", "set", &port, "mtu", &mtu, "master", &bridge, "up"]).await?;
-    if let SegmentKind::Vxlan { remotes, .. } = &link.kind {
+    if let SegmentKind::Vxlan(Vxlan { remotes, .. }) = &link.kind {
         set_remotes(&port, remotes.iter().copied().filter(|remote| Some(*remote) != ways.underlay).collect()).await?;
     }
     Ok(Some(port))
@@ -89,7 +87,7 @@ fn vlan(port: &str, trunk: &str, id: u16) -> Vec<String> {
 }
 
 fn vxlan(port: &str, vni: u32, underlay: HostAddr) -> Vec<String> {
-    let (vni, local, udp) = (vni.to_string(), underlay.to_string(), VXLAN_PORT.to_string());
+    let (vni, local, udp) = (vni.to_string(), underlay.to_string(), Vxlan::PORT.to_string());
     ["link", "add", port, "type", "vxlan", "id", &vni, "local", &local, "dstport", &udp].map(str::to_owned).to_vec()
 }
 

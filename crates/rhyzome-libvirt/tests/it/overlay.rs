@@ -5,7 +5,7 @@ use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::process::Command;
 
-use jobs::desired::{SegmentKind, SegmentLink};
+use jobs::desired::{SegmentKind, SegmentLink, Vxlan};
 use jobs::{Context, Object, Outcome, Target, Want};
 use nix::sched::{CloneFlags, setns, unshare};
 use rhyzome_libvirt::hypervisor::Hypervisor;
@@ -74,10 +74,10 @@ fn segment(remotes: &[&str]) -> SegmentLink {
         network: NETWORK,
         segment: number(),
         mtu: 1450.try_into().unwrap(),
-        kind: SegmentKind::Vxlan {
+        kind: SegmentKind::Vxlan(Vxlan {
             vni: number().get(),
             remotes: remotes.iter().map(|remote| remote.parse().unwrap()).collect(),
-        },
+        }),
     }
 }
 

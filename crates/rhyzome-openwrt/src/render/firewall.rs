@@ -1,6 +1,6 @@
 //! The package `firewall`: a zone that may use the router's DHCP, DNS and ping, and of the outside what its isolation says.
 
-use jobs::desired::{Isolation, Network};
+use jobs::desired::{Isolation, Network, Vxlan};
 use uci::{Package, Value};
 
 use super::{DNS_PORT, Settings, add, text};
@@ -37,6 +37,7 @@ pub(super) fn fill(package: &mut Package, names: Names, network: &Network, setti
             ("target", text("ACCEPT")),
         ],
     );
+    overlay(package, names, network, settings);
     match network.isolation {
         Isolation::Closed => {}
         Isolation::Open => way_out(package, names, settings),
@@ -45,6 +46,31 @@ pub(super) fn fill(package: &mut Package, names: Names, network: &Network, setti
             way_out(package, names, settings);
         }
     }
+}
+
+/// Lets the VXLAN in from the other hosts, by whatever zone they lie in.
+fn overlay(package: &mut Package, names: Names, network: &Network, settings: &Settings) {
+    let (Some(vxlan), Some(underlay)) = (&network.vxlan, settings.segments.underlay()) else { return };
+    let others = vxlan.remotes.iter().filter(|remote| **remote != underlay);
+    let others: Vec<String> = others.map(ToString::to_string).collect();
+    if others.is_empty() {
+        // A rule without addresses would let everybody in.
+        return;
+    }
+    add(
+        package,
+        "rule",
+        names.section("vxlan"),
+        [
+            ("name", text(format_args!("{}-vxlan", names.slot()))),
+            ("src", text("*")),
+            ("src_ip", Value::List(others)),
+            ("dest_ip", text(underlay)),
+            ("proto", text("udp")),
+            ("dest_port", text(Vxlan::PORT)),
+            ("target", text("ACCEPT")),
+        ],
+    );
 }
 
 fn zone(package: &mut Package, names: Names) {

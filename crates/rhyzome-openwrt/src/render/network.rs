@@ -1,6 +1,7 @@
 //! The package `network`: the bridge with the router's address, the WireGuard server, and the way to its peers.
 
-use types::Mtu;
+use jobs::desired::Vxlan;
+use types::{HostAddr, Mtu};
 use uci::{Package, Value};
 
 use super::{Settings, add, one, text};
@@ -12,7 +13,7 @@ const WIREGUARD_MTU: u16 = 1420;
 
 pub(super) fn fill(package: &mut Package, names: Names, admitted: &Admitted, settings: &Settings) {
     let network = &admitted.network;
-    let ports = settings.segments.bridge_ports(network.segment);
+    let ports = settings.segments.bridge_ports(network);
     let bridge = [
         ("name", text(names.bridge())),
         ("type", text("bridge")),
@@ -38,8 +39,31 @@ pub(super) fn fill(package: &mut Package, names: Names, admitted: &Admitted, set
             ("netmask", text(network.subnet.netmask())),
         ],
     );
+    if let (Some(vxlan), Some(underlay)) = (&network.vxlan, settings.segments.underlay()) {
+        overlay(package, names, network.mtu, vxlan, underlay);
+    }
     wireguard(package, names, admitted);
     routes(package, names, admitted);
+}
+
+/// The VXLAN, in the shape of OpenWrt's package `vxlan`: what is for everybody goes to each of its peers.
+fn overlay(package: &mut Package, names: Names, mtu: Mtu, vxlan: &Vxlan, underlay: HostAddr) {
+    add(
+        package,
+        "interface",
+        names.vxlan(),
+        [
+            ("proto", text("vxlan")),
+            ("vid", text(vxlan.vni)),
+            ("port", text(Vxlan::PORT)),
+            ("ipaddr", text(underlay)),
+            ("mtu", text(mtu.get())),
+        ],
+    );
+    for remote in vxlan.remotes.iter().filter(|remote| **remote != underlay) {
+        let name = names.section(&format!("x{:08x}", remote.ip().to_bits()));
+        add(package, "vxlan_peer", name, [("vxlan", text(names.vxlan())), ("dst", text(remote))]);
+    }
 }
 
 fn wireguard(package: &mut Package, names: Names, admitted: &Admitted) {

@@ -4,7 +4,8 @@ use jobs::desired::{Isolation, Network};
 use proptest::prelude::*;
 use rhyzome_openwrt::admission::admit;
 use rhyzome_openwrt::names::Names;
-use rhyzome_openwrt::render::{PACKAGES, render};
+use rhyzome_openwrt::render::{PACKAGES, Settings, render};
+use serde_json::json;
 use types::{ResourceId, Slot};
 use uci::{Config, Package, diff_owned};
 
@@ -14,6 +15,11 @@ use crate::fixture::{
 
 fn rendered(network: Network) -> Config {
     render(&admitted(network), version(1), &settings())
+}
+
+fn rendered_with(segments: &serde_json::Value, network: Network) -> Config {
+    let segments = serde_json::from_value(segments.clone()).unwrap();
+    render(&admitted(network), version(1), &Settings { segments, ..settings() })
 }
 
 fn text(network: Network) -> String {
@@ -42,6 +48,42 @@ fn an_open_network_reaches_private_addresses_and_asks_its_own_servers() {
     let text = text(network);
     assert!(text.contains("list server '192.168.1.53'") && text.contains("option noresolv '1'"), "{text}");
     assert!(text.contains("config forwarding") && !text.contains("10.0.0.0/8"), "{text}");
+}
+
+#[test]
+fn a_segment_comes_by_a_veth_or_by_a_vlan() {
+    for (segments, segment, ports) in [
+        (json!({"kind": "bridge"}), 0x1f, Some("rzs1f")),
+        (json!({"kind": "vlan", "trunk": "eth1", "first_vlan": 1000}), 31, Some("eth1.1030")),
+        (json!({"kind": "vlan", "trunk": "eth1"}), 3096, None),
+        (json!({"kind": "vxlan", "underlay": "192.0.2.1"}), 31, None),
+    ] {
+        let mut network = network_json(1);
+        network["segment"] = segment.into();
+        let config = rendered_with(&segments, parse(&network));
+        let bridge = config.get("network").unwrap().section("rz1_bridge").unwrap();
+        assert_eq!(bridge.get("ports").map(|ports| ports.items().join(" ")).as_deref(), ports, "{segments}");
+    }
+}
+
+#[test]
+fn a_segment_comes_by_vxlan_from_every_hypervisor() {
+    let mut network = network_json(0x2f);
+    network["vxlan"] = json!({"vni": 31, "remotes": ["192.0.2.1", "192.0.2.11", "192.0.2.12"]});
+    network["mtu"] = 1450.into();
+    let config = rendered_with(&json!({"kind": "vxlan", "underlay": "192.0.2.1"}), parse(&network));
+    let text = config.to_string();
+    insta::assert_snapshot!(
+        text.split("\n\n")
+            .filter(|section| section.contains("rz2fx") || section.contains("xlan"))
+            .collect::<Vec<_>>()
+            .join("\n\n")
+    );
+
+    // Nobody else is there yet: nobody is let in.
+    network["vxlan"]["remotes"] = json!(["192.0.2.1"]);
+    let alone = rendered_with(&json!({"kind": "vxlan", "underlay": "192.0.2.1"}), parse(&network)).to_string();
+    assert!(alone.contains("option proto 'vxlan'") && !alone.contains("rz2f_vxlan"), "{alone}");
 }
 
 #[test]

@@ -163,7 +163,7 @@ impl Step {
 }
 
 async fn network(core: &Core, session: &mut Session<'_, Write>, id: NetworkId) -> Result<Begun, StoreError> {
-    let rendered = render::network(session, &Caller::core(), id, core.wireguard_first_port).await?;
+    let rendered = render::network(session, &Caller::core(), id, core.wireguard_first_port, core.segments).await?;
     Ok(Begun::Awaiting(rendered.map(Await::whole).into_iter().collect()))
 }
 
@@ -234,7 +234,7 @@ async fn on_hypervisor(
     let rendered = match step {
         Step::Segment => {
             let rendered = render::segment(session, &caller, hypervisor, network, core.segments).await?;
-            core.segments.tell_others(session, network, hypervisor).await?;
+            core.segments.tell_others(session, network, hypervisor, core.wireguard_first_port).await?;
             rendered
         }
         Step::CacheImage => render::image(session, &caller, hypervisor, image).await?,
@@ -258,7 +258,7 @@ async fn lease(
         return Ok(begun);
     }
     session.serve_lease(&caller, id, served).await?;
-    let rendered = render::network(session, &caller, network, core.wireguard_first_port).await?;
+    let rendered = render::network(session, &caller, network, core.wireguard_first_port, core.segments).await?;
     let awaited = rendered.map(|rendered| match served {
         true => Await::entry(rendered, id),
         false => Await::whole(rendered),
@@ -283,7 +283,7 @@ async fn segment_gone(core: &Core, session: &mut Session<'_, Write>, id: Instanc
         return Ok(Begun::Awaiting(Vec::new()));
     }
     let gone = render::gone(session, &caller, hypervisor, object).await?;
-    core.segments.tell_others(session, network, hypervisor).await?;
+    core.segments.tell_others(session, network, hypervisor, core.wireguard_first_port).await?;
     Ok(Begun::Awaiting(vec![Await::whole(gone)]))
 }
 
@@ -325,7 +325,7 @@ async fn admit(core: &Core, session: &mut Session<'_, Write>, peer: PeerId) -> R
     for network in session.admissions(&caller, peer).await? {
         let served = wanted.contains(&network);
         session.admit(&caller, peer, network, served).await?;
-        let rendered = render::network(session, &caller, network, core.wireguard_first_port).await?;
+        let rendered = render::network(session, &caller, network, core.wireguard_first_port, core.segments).await?;
         let awaited = |rendered| if served { Await::entry(rendered, peer) } else { Await::whole(rendered) };
         awaits.extend(rendered.map(awaited));
     }
@@ -337,7 +337,7 @@ async fn dismiss(core: &Core, session: &mut Session<'_, Write>, peer: PeerId) ->
     let mut awaits = Vec::new();
     for network in session.admissions(&caller, peer).await? {
         session.admit(&caller, peer, network, false).await?;
-        let rendered = render::network(session, &caller, network, core.wireguard_first_port).await?;
+        let rendered = render::network(session, &caller, network, core.wireguard_first_port, core.segments).await?;
         awaits.extend(rendered.map(Await::whole));
     }
     Ok(Begun::Awaiting(awaits))

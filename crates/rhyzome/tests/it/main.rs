@@ -15,3 +15,4 @@ mod placement;
 mod recovery;
 mod refusal;
 mod replica;
+mod segment;

@@ -132,7 +132,7 @@ async fn adopt(
         Object::Network(id) => {
             let (router, _) = session.slot(&caller, id).await?;
             belongs(&row.name, target, router)?;
-            render::network(session, &caller, id, config.wireguard_first_port).await?;
+            render::network(session, &caller, id, config.wireguard_first_port, config.segments).await?;
         }
         Object::Instance(id) => {
             match session.placement(&caller, id).await? {
