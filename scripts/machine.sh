@@ -6,8 +6,8 @@ packages=(
     dnsmasq-base nftables iproute2 wireguard-go wireguard-tools procps util-linux jq
     openssh-client openssl busybox-static dropbear-bin cpio genisoimage iputils-ping
 )
-# What else the tests need: the tools that build a Debian image, and PostgreSQL.
-test_packages=(mmdebstrap fdisk e2fsprogs postgresql)
+# What else the tests need: the tools that build a Debian image, PostgreSQL, and a place for schemathesis.
+test_packages=(mmdebstrap fdisk e2fsprogs postgresql python3-venv)
 rustup_home=${CARGO_HOME:-${HOME:-/root}/.cargo}
 PATH=$rustup_home/bin:$PATH
 

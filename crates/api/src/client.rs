@@ -1,5 +1,7 @@
 //! The thin client: one method a verb, typed by the kind.
 
+mod retry;
+
 use std::time::Duration;
 
 use futures_util::{Stream, StreamExt};
@@ -8,10 +10,14 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use types::{ImageId, OperationId, SecretText};
 
+use retry::{Failure, Retry};
+
 use crate::{Accepted, Agent, Event, Image, Kind, Operation, Page, Problem, Reference};
 
 /// How long a request may take, events and uploads apart.
 const DEADLINE: Duration = Duration::from_secs(30);
+/// The header that makes a change happen once, however often it is sent.
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// How long connecting may take.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
 
@@ -72,10 +78,15 @@ impl Client {
 
     /// Everything of a kind, page by page.
     pub async fn list<K: Kind>(&self) -> Result<Vec<K>, ClientError> {
+        self.list_filtered(&[]).await
+    }
+
+    /// Everything of a kind that `query` (pairs of parameters) lets through, page by page.
+    pub async fn list_filtered<K: Kind>(&self, query: &[(&str, &str)]) -> Result<Vec<K>, ClientError> {
         let mut items = Vec::new();
         let mut after = None;
         loop {
-            let page: Page<K> = self.page(after.as_deref(), &[]).await?;
+            let page: Page<K> = self.page(after.as_deref(), query).await?;
             items.extend(page.items);
             after = page.next;
             if after.is_none() {
@@ -136,12 +147,17 @@ impl Client {
     where
         S: Stream<Item = std::io::Result<Vec<u8>>> + Send + Sync + 'static,
     {
+        let key = make_key();
         let request = self
             .request(Method::PUT, &format!("/v1/images/{image}/content"))
             .header("content-type", "application/octet-stream")
             .header("content-length", length)
+            .header(IDEMPOTENCY_KEY, key)
             .body(reqwest::Body::wrap_stream(body));
-        self.read(self.answer(request).await?).await
+        match self.answer(request).await {
+            Ok(response) => self.read(response).await.map_err(|failed| failed.error),
+            Err(failed) => Err(failed.error),
+        }
     }
 
     /// Events after the one numbered `after`, for as long as the server sends them. Ends when the connection does: ask
@@ -154,7 +170,7 @@ impl Client {
         if let Some(sequence) = after {
             request = request.header("last-event-id", sequence);
         }
-        let response = self.answer(request).await?;
+        let response = self.answer(request).await.map_err(|failed| failed.error)?;
         let url = response.url().to_string();
         let mut lines = EventLines::default();
         Ok(response.bytes_stream().flat_map(move |chunk| {
@@ -176,40 +192,83 @@ impl Client {
         path: &str,
         body: Option<&B>,
     ) -> Result<T, ClientError> {
-        let mut request = self.request(method, path).timeout(DEADLINE);
-        if let Some(body) = body {
-            request = request.json(body);
+        let key = (method != Method::GET).then(make_key);
+        let mut retry = Retry::default();
+        loop {
+            let mut request = self.request(method.clone(), path).timeout(DEADLINE);
+            if let Some(key) = &key {
+                request = request.header(IDEMPOTENCY_KEY, key);
+            }
+            if let Some(body) = body {
+                request = request.json(body);
+            }
+            let done = match self.answer(request).await {
+                Ok(response) => self.read(response).await,
+                Err(failed) => Err(failed),
+            };
+            let failed = match done {
+                Ok(answer) => return Ok(answer),
+                Err(failed) => failed,
+            };
+            match retry.after(failed.failure) {
+                Some(wait) => tokio::time::sleep(wait).await,
+                None => return Err(failed.error),
+            }
         }
-        self.read(self.answer(request).await?).await
     }
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.http.request(method, format!("{}{path}", self.base)).bearer_auth(self.token.reveal())
     }
 
-    async fn answer(&self, request: RequestBuilder) -> Result<Response, ClientError> {
-        let response =
-            request.send().await.map_err(|source| ClientError::Transport { url: self.base.clone(), source })?;
+    async fn answer(&self, request: RequestBuilder) -> Result<Response, Failed> {
+        let response = request.send().await.map_err(|source| Failed::transport(self.base.clone(), source))?;
         if response.status().is_success() {
             return Ok(response);
         }
         let (url, status) = (response.url().to_string(), response.status().as_u16());
-        let bytes = response.bytes().await.map_err(|source| ClientError::Transport { url: url.clone(), source })?;
-        match serde_json::from_slice(&bytes) {
-            Ok(problem) => Err(ClientError::Problem(Box::new(problem))),
-            Err(error) => Err(ClientError::Unexpected { url, status, detail: error.to_string() }),
-        }
+        let wait = response.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
+        let failure = wait.map_or(Failure::Final, |seconds| Failure::Later(Duration::from_secs(seconds)));
+        let bytes = response.bytes().await.map_err(|source| Failed::transport(url.clone(), source))?;
+        let error = match serde_json::from_slice(&bytes) {
+            Ok(problem) => ClientError::Problem(Box::new(problem)),
+            Err(error) => ClientError::Unexpected { url, status, detail: error.to_string() },
+        };
+        Err(Failed { error, failure })
     }
 
-    async fn read<T: DeserializeOwned>(&self, response: Response) -> Result<T, ClientError> {
+    async fn read<T: DeserializeOwned>(&self, response: Response) -> Result<T, Failed> {
         let (url, status) = (response.url().to_string(), response.status().as_u16());
-        let bytes = response.bytes().await.map_err(|source| ClientError::Transport { url: url.clone(), source })?;
-        serde_json::from_slice(&bytes).map_err(|error| ClientError::Unexpected {
-            url,
-            status,
-            detail: error.to_string(),
+        let bytes = response.bytes().await.map_err(|source| Failed::transport(url.clone(), source))?;
+        serde_json::from_slice(&bytes).map_err(|error| Failed {
+            error: ClientError::Unexpected { url, status, detail: error.to_string() },
+            failure: Failure::Final,
         })
     }
+}
+
+/// Why one attempt failed, and whether another may do better.
+struct Failed {
+    error: ClientError,
+    failure: Failure,
+}
+
+impl Failed {
+    fn transport(url: String, source: reqwest::Error) -> Self {
+        let failure = match () {
+            () if source.is_timeout() || source.is_builder() => Failure::Final,
+            () if source.is_connect() => Failure::Unreachable,
+            () => Failure::Broken,
+        };
+        Self { error: ClientError::Transport { url, source }, failure }
+    }
+}
+
+/// A key that no other request has.
+fn make_key() -> String {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).expect("invariant: the system gives randomness");
+    data_encoding::HEXLOWER.encode(&bytes)
 }
 
 /// `path` with parameters, percent-encoded.

@@ -11,6 +11,7 @@ use types::{OperationId, ResourceId, Tags};
 use crate::core::Core;
 use crate::executor::{DEADLINE_MS, Step};
 use crate::http::{SignedIn, find};
+use crate::idempotency::{self, Answer, Keyed};
 use crate::kind::{self, Asked, Ground, Managed};
 use crate::refusal::Refusal;
 
@@ -26,15 +27,24 @@ pub struct Change<K: Kind> {
 }
 
 /// Accepts a new resource.
-pub async fn create<K: Managed>(core: &Arc<Core>, who: &SignedIn, mut asked: Asked<K>) -> Result<Accepted<K>, Refusal> {
+pub async fn create<K: Managed>(
+    core: &Arc<Core>,
+    who: &SignedIn,
+    keyed: Option<&Keyed>,
+    mut asked: Asked<K>,
+) -> Result<Answer, Refusal> {
     let spec = asked.spec.clone();
-    let accepted = store::transact!(core.store, async |session| {
+    let answer = store::transact!(core.store, async |session| {
+        if let Some(answer) = idempotency::claim(session, who, keyed).await? {
+            return Ok(answer);
+        }
         // What an earlier run filled in was undone with it.
         asked.spec = spec.clone();
-        record_create(core, who, session, &mut asked).await
+        let accepted = record_create(core, who, session, &mut asked).await?;
+        idempotency::keep_accepted(session, who, keyed, &accepted).await
     })
     .await?;
-    Ok(announce(core, who, accepted, "create"))
+    Ok(announce::<K>(core, who, answer, "create"))
 }
 
 async fn record_create<K: Managed>(
@@ -64,17 +74,23 @@ async fn record_create<K: Managed>(
 pub async fn update<K: Managed, F>(
     core: &Arc<Core>,
     who: &SignedIn,
+    keyed: Option<&Keyed>,
     which: &str,
     if_match: Option<&HeaderValue>,
     change: F,
-) -> Result<Accepted<K>, Refusal>
+) -> Result<Answer, Refusal>
 where
     F: Fn(&ResourceRow) -> Result<Change<K>, Refusal>,
 {
-    let accepted =
-        store::transact!(core.store, async |session| record_update(core, who, session, which, if_match, &change).await)
-            .await?;
-    Ok(announce(core, who, accepted, "update"))
+    let answer = store::transact!(core.store, async |session| {
+        if let Some(answer) = idempotency::claim(session, who, keyed).await? {
+            return Ok(answer);
+        }
+        let accepted = record_update::<K, F>(core, who, session, which, if_match, &change).await?;
+        idempotency::keep_accepted(session, who, keyed, &accepted).await
+    })
+    .await?;
+    Ok(announce::<K>(core, who, answer, "update"))
 }
 
 async fn record_update<K: Managed, F>(
@@ -128,12 +144,19 @@ where
 pub async fn delete<K: Managed>(
     core: &Arc<Core>,
     who: &SignedIn,
+    keyed: Option<&Keyed>,
     which: &str,
     if_match: Option<&HeaderValue>,
-) -> Result<Accepted<K>, Refusal> {
-    let accepted =
-        store::transact!(core.store, async |session| record_delete(who, session, which, if_match).await).await?;
-    Ok(announce(core, who, accepted, "delete"))
+) -> Result<Answer, Refusal> {
+    let answer = store::transact!(core.store, async |session| {
+        if let Some(answer) = idempotency::claim(session, who, keyed).await? {
+            return Ok(answer);
+        }
+        let accepted = record_delete::<K>(who, session, which, if_match).await?;
+        idempotency::keep_accepted(session, who, keyed, &accepted).await
+    })
+    .await?;
+    Ok(announce::<K>(core, who, answer, "delete"))
 }
 
 async fn record_delete<K: Managed>(
@@ -188,13 +211,14 @@ async fn record_operation<K: Managed>(
     Ok(Accepted { resource, operation })
 }
 
-/// Tells whoever has to look, after the transaction.
-fn announce<K: Managed>(core: &Core, who: &SignedIn, accepted: Accepted<K>, verb: &str) -> Accepted<K> {
-    core.signals.operation();
-    core.signals.event();
-    let (resource, operation) = (accepted.resource.id(), accepted.operation);
-    tracing::info!(tenant = %who.tenant, %resource, %operation, action = format!("{}.{verb}", K::NOUN), "a change was accepted");
-    accepted
+/// Tells whoever has to look, after the transaction, unless nothing happened in it.
+fn announce<K: Managed>(core: &Core, who: &SignedIn, answer: Answer, verb: &str) -> Answer {
+    if let (Some(operation), false) = (answer.operation, answer.replayed) {
+        core.signals.operation();
+        core.signals.event();
+        tracing::info!(tenant = %who.tenant, %operation, action = format!("{}.{verb}", K::NOUN), "a change was accepted");
+    }
+    answer
 }
 
 fn kind_spec<K: Managed>(row: &ResourceRow) -> Result<K::Spec, Refusal> {

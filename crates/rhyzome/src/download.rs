@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use types::{ImageId, Sha256Digest};
 
 use crate::core::Core;
-use crate::image_file::{self, Arrival};
+use crate::image_file::{self, Arrival, Expected};
 use crate::image_source;
 
 /// Redirects that are followed.
@@ -123,7 +123,8 @@ async fn fetch(core: &Core, wanted: &Wanted) -> anyhow::Result<Arrival> {
         }
         let length = response.content_length();
         let body = Box::pin(response.bytes_stream());
-        let received = image_file::receive(core, wanted.id, wanted.sha256, length, body).await;
+        let expected = Expected { id: wanted.id, sha256: wanted.sha256, length, sender: None };
+        let received = image_file::receive(core, expected, body).await;
         return received.map_err(|refusal| anyhow::anyhow!("{}", refusal.into_problem()));
     }
     bail!("{} was the end of {REDIRECTS} redirects and leads to another", image_source::shown(&url))

@@ -16,6 +16,9 @@ use tokio::time::Instant;
 use types::{ByteSize, ImageId, Sha256Digest};
 
 use crate::core::Core;
+use crate::http::SignedIn;
+use crate::idempotency::{self, Answer, Keyed};
+use crate::kind;
 use crate::pace::Pace;
 use crate::refusal::Refusal;
 use crate::render::read;
@@ -43,30 +46,36 @@ pub enum Arrival {
     Unwanted(&'static str),
 }
 
-/// Takes the bytes of an image in, `length` of them if that is known. Nothing is kept unless the digest is the one that
+/// What is to arrive.
+pub struct Expected<'a> {
+    /// The image.
+    pub id: ImageId,
+    /// The digest of its file.
+    pub sha256: Sha256Digest,
+    /// The length of its file, if that is known.
+    pub length: Option<u64>,
+    /// Who sends it with a key, and gets the same answer to the same key.
+    pub sender: Option<(&'a SignedIn, &'a Keyed)>,
+}
+
+/// Takes the bytes of an image in. Nothing is kept unless the digest is the one that
 /// was asked for and the image safe. Several may arrive at once: each has a file of its own until it is judged.
-pub async fn receive<S, B, E>(
-    core: &Core,
-    id: ImageId,
-    sha256: Sha256Digest,
-    length: Option<u64>,
-    mut body: S,
-) -> Result<Arrival, Refusal>
+pub async fn receive<S, B, E>(core: &Core, expected: Expected<'_>, mut body: S) -> Result<Arrival, Refusal>
 where
     S: Stream<Item = Result<B, E>> + Unpin,
     B: AsRef<[u8]>,
     E: std::error::Error + Send + Sync + 'static,
 {
-    if length.is_some_and(|length| length > core.image_limit) {
+    if expected.length.is_some_and(|length| length > core.image_limit) {
         return Err(too_large(core));
     }
-    let received = match write_part(core, id, &mut body).await {
-        Ok(Written::Whole(part, digest, size)) => keep(core, part, id, sha256, digest, size).await,
+    let received = match write_part(core, expected.id, &mut body).await {
+        Ok(Written::Whole(part, digest, size)) => keep(core, part, &expected, digest, size).await,
         Ok(Written::Unwanted(reason)) => Ok(Arrival::Unwanted(reason)),
         Err(refusal) => Err(refusal),
     };
     if received.is_err() {
-        note(core, id, 0).await?;
+        note(core, expected.id, 0).await?;
     }
     received
 }
@@ -173,11 +182,11 @@ async fn unwanted<Mode>(session: &mut Session<'_, Mode>, id: ImageId) -> Result<
 async fn keep(
     core: &Core,
     part: Part,
-    id: ImageId,
-    wanted: Sha256Digest,
+    expected: &Expected<'_>,
     found: Sha256Digest,
     size: u64,
 ) -> Result<Arrival, Refusal> {
+    let (id, wanted) = (expected.id, expected.sha256);
     if found != wanted {
         return Err(Refusal::fault("/spec/sha256", format!("the file's SHA-256 is {found}, expected {wanted}")));
     }
@@ -199,12 +208,18 @@ async fn keep(
     // The file first: what the database says is there is there, whenever power fails.
     tokio::fs::rename(&part.path, path(&core.images, wanted)).await.map_err(failed)?;
     File::open(&core.images).await.map_err(failed)?.sync_all().await.map_err(failed)?;
-    let unwanted = store::transact!(core.store, async |session| -> Result<Option<&'static str>, StoreError> {
+    let unwanted = store::transact!(core.store, async |session| -> Result<Option<&'static str>, Refusal> {
         let unwanted = unwanted(session, id).await?;
-        if unwanted.is_none() {
-            session.set_status(&Caller::core(), id.into(), &status).await?;
+        if unwanted.is_some() {
+            return Ok(unwanted);
         }
-        Ok(unwanted)
+        session.set_status(&Caller::core(), id.into(), &status).await?;
+        if let Some((who, keyed)) = expected.sender {
+            let row = session.resource(&who.caller, id.into()).await?;
+            let image: Image = kind::present(session, row).await?;
+            idempotency::keep(session, who, Some(keyed), &Answer::done(&image)?).await?;
+        }
+        Ok(None)
     })
     .await?;
     drop(turn);

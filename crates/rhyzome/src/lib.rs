@@ -11,6 +11,7 @@ mod core;
 mod download;
 mod executor;
 mod http;
+mod idempotency;
 mod image_file;
 mod image_source;
 mod job_server;

@@ -26,6 +26,8 @@ pub enum Refusal {
     MethodNotAllowed,
     /// Something is in the way.
     Conflict(String),
+    /// What this field asks for is another's already.
+    Taken(Fault),
     /// Others refer to it.
     InUse(Vec<(ResourceId, ResourceName)>),
     /// The generation that the caller named is not the resource's.
@@ -45,6 +47,8 @@ pub enum Refusal {
     Misdirected(String),
     /// A page of this origin asks.
     ForeignOrigin(String),
+    /// The idempotency key was used for another request.
+    KeyReused(String),
     /// Too many requests; the next is taken after this time.
     TooMany {
         /// Whose they are too many for, and of what.
@@ -95,6 +99,9 @@ impl Refusal {
             Self::NotFound(what) => ProblemKind::NotFound.because(format!("there is no {what}")),
             Self::MethodNotAllowed => ProblemKind::MethodNotAllowed.because("GET /docs lists what each path knows"),
             Self::Conflict(detail) => ProblemKind::Conflict.because(detail),
+            Self::Taken(fault) => {
+                ProblemKind::Conflict.because("something else has it already").with_faults(vec![fault])
+            }
             Self::InUse(by) => {
                 let names: Vec<String> = by.iter().map(|(id, name)| format!("{name} ({id})")).collect();
                 ProblemKind::InUse.because(format!("delete these first: {}", names.join(", ")))
@@ -113,6 +120,7 @@ impl Refusal {
             Self::ForeignOrigin(origin) => {
                 ProblemKind::ForeignOrigin.because(format!("the header Origin says {origin:?}, which is another site"))
             }
+            Self::KeyReused(detail) => ProblemKind::KeyReused.because(detail),
             Self::TooMany { of, wait } => {
                 ProblemKind::TooMany.because(format!("{of}: come back after {} s", whole_seconds(wait)))
             }
@@ -135,7 +143,9 @@ impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::NotFound { what } => Self::NotFound(what),
-            StoreError::Refused { constraint: Constraint::Name } => Self::Conflict("the name is taken".to_owned()),
+            StoreError::Refused { constraint: Constraint::Name } => {
+                Self::Taken(Fault::new("/name", "the name is taken"))
+            }
             StoreError::Refused { constraint: Constraint::Operation } => {
                 Self::Conflict("another operation on it is under way: wait for its end".to_owned())
             }

@@ -4,6 +4,7 @@ use sqlx::FromRow;
 use types::{Generation, ResourceId, ResourceName, Tags, TenantName};
 
 use crate::column::{json, narrow, parse};
+use crate::filter::{Condition, Filter};
 use crate::statement::sql;
 use crate::{Caller, Result, Session, StoreError, Write};
 
@@ -151,15 +152,28 @@ impl<Mode> Session<'_, Mode> {
         after: Option<ResourceId>,
         limit: u32,
     ) -> Result<Vec<ResourceRow>> {
-        let rows: Vec<Columns> = self
-            .fetch_all(
-                sql(select_resources!("WHERE r.kind = $1 AND r.tenant LIKE $2 AND r.id > $3 ORDER BY r.id LIMIT $4"))
-                    .bind(kind)
-                    .bind(caller.pattern())
-                    .bind(after.map(|id| id.to_string()).unwrap_or_default())
-                    .bind(i64::from(limit)),
+        self.resources_with(caller, kind, &Filter::default(), after, limit).await
+    }
+
+    /// Those of them that the filter lets through.
+    pub async fn resources_with(
+        &mut self,
+        caller: &Caller,
+        kind: &str,
+        filter: &Filter,
+        after: Option<ResourceId>,
+        limit: u32,
+    ) -> Result<Vec<ResourceRow>> {
+        let after = after.map(|id| id.to_string()).unwrap_or_default();
+        let statement = Condition::new(select_resources!(""))
+            .and(
+                "WHERE r.kind = ? AND r.tenant LIKE ? AND r.id > ?",
+                vec![kind.into(), caller.pattern().into(), after.as_str().into()],
             )
-            .await?;
+            .and_filter(filter, &after)
+            .and(" ORDER BY r.id LIMIT ?", vec![limit.into()])
+            .statement();
+        let rows: Vec<Columns> = self.fetch_all(statement).await?;
         let mut resources = Vec::with_capacity(rows.len());
         for columns in rows {
             resources.push(self.complete(columns).await?);

@@ -1,11 +1,13 @@
 //! A statement in SQL that every engine takes, with the values that it is about.
 
+use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr};
+
 /// One query: its text, with `$1`, `$2`, … where values belong, and the values in that order.
 ///
 /// The text must mean the same in SQLite and PostgreSQL: `ON CONFLICT` and `RETURNING` do, `INSERT OR IGNORE` and
 /// functions of dates do not. Columns are BIGINT, TEXT and bytes; what is true is 1, what is false 0.
 pub(crate) struct Statement {
-    pub(crate) text: &'static str,
+    pub(crate) text: SqlStr,
     pub(crate) values: Vec<Value>,
 }
 
@@ -18,7 +20,12 @@ pub(crate) enum Value {
 
 /// A statement without values yet.
 pub(crate) fn sql(text: &'static str) -> Statement {
-    Statement { text, values: Vec::new() }
+    Statement { text: SqlStr::from_static(text), values: Vec::new() }
+}
+
+/// A statement whose text was put together, of constants alone.
+pub(crate) fn built(text: String, values: Vec<Value>) -> Statement {
+    Statement { text: AssertSqlSafe(text).into_sql_str(), values }
 }
 
 impl Statement {

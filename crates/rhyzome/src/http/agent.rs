@@ -15,7 +15,7 @@ use crate::refusal::Refusal;
 
 /// All agents and the targets that they work.
 #[utoipa::path(get, path = "/v1/agents", operation_id = "list_agents", tag = "agents", responses(
-    (status = 200, body = Page<Agent>), (status = "4XX", body = api::Problem, content_type = "application/problem+json")
+    (status = 200, body = Page<Agent>)
 ))]
 pub async fn list(State(core): State<Arc<Core>>, who: SignedIn) -> Result<Json<Page<Agent>>, Refusal> {
     who.require(ScopeKind::Agent, ScopeVerb::Read)?;

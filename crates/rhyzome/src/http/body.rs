@@ -173,7 +173,7 @@ fn missing_field(message: &str) -> Option<String> {
 }
 
 /// serde's words without the position in a text that nobody sent; of an unknown field, the one that may have been meant.
-fn told(message: &str) -> String {
+pub fn told(message: &str) -> String {
     if message.starts_with("missing field `") {
         return "this field is required".to_owned();
     }

@@ -12,8 +12,6 @@ use crate::refusal::Refusal;
 const ANSWER: Duration = Duration::from_secs(30);
 /// How long a body in JSON may take to arrive.
 pub const BODY: Duration = Duration::from_secs(20);
-/// How long the next bytes of a file may take to arrive.
-pub const CHUNK: Duration = Duration::from_secs(30);
 
 /// Gives up on a request that takes too long; what it has not committed is undone.
 pub async fn enforce(request: Request, next: Next) -> Result<Response, Refusal> {

@@ -7,6 +7,9 @@ use axum::Router;
 use axum::http::header;
 use axum::response::Html;
 use axum::routing::get;
+use utoipa::openapi::content::ContentBuilder;
+use utoipa::openapi::response::ResponseBuilder;
+use utoipa::openapi::schema::Ref;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
@@ -40,7 +43,24 @@ impl Modify for Bearer {
 /// The OpenAPI document, pretty-printed.
 pub fn openapi() -> anyhow::Result<String> {
     let (_, openapi) = super::route::described().split_for_parts();
-    Ok(openapi.to_pretty_json()? + "\n")
+    Ok(with_refusals(openapi).to_pretty_json()? + "\n")
+}
+
+/// Adds the answers that every operation may give: problems.
+pub fn with_refusals(mut openapi: utoipa::openapi::OpenApi) -> utoipa::openapi::OpenApi {
+    let problem = |description: &str| {
+        let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
+        ResponseBuilder::new().description(description).content("application/problem+json", content).build()
+    };
+    for item in openapi.paths.paths.values_mut() {
+        let operations = [&mut item.get, &mut item.put, &mut item.post, &mut item.patch, &mut item.delete];
+        for operation in operations.into_iter().flatten() {
+            let responses = &mut operation.responses.responses;
+            responses.insert("4XX".to_owned(), problem("It is refused, and the problem says why.").into());
+            responses.insert("5XX".to_owned(), problem("It cannot be done, for now or at all.").into());
+        }
+    }
+    openapi
 }
 
 /// The document and its pages.

@@ -42,8 +42,7 @@ pub struct EventQuery {
 #[utoipa::path(get, path = "/v1/events", operation_id = "follow_events", tag = "events", params(EventQuery,
     ("last-event-id" = Option<u64>, Header, description = "The sequence number of the last event that is known.")),
     responses((status = 200, body = Event, content_type = "text/event-stream",
-        description = "One server-sent event a change: its id is the sequence number, its data an Event in JSON."),
-    (status = "4XX", body = api::Problem, content_type = "application/problem+json")
+        description = "One server-sent event a change: its id is the sequence number, its data an Event in JSON.")
 ))]
 pub async fn follow(
     State(core): State<Arc<Core>>,

@@ -8,7 +8,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use serde::de::DeserializeOwned;
 
-use super::deadline;
+use super::{body, deadline};
 use crate::refusal::Refusal;
 
 /// The whole body, within the route's limit.
@@ -53,10 +53,14 @@ pub struct Query<T>(pub T);
 impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
     type Rejection = Refusal;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
-        match axum::extract::Query::from_request_parts(parts, state).await {
-            Ok(axum::extract::Query(value)) => Ok(Self(value)),
-            Err(error) => Err(Refusal::Malformed(error.body_text())),
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Refusal> {
+        let pairs = serde_html_form::Deserializer::from_bytes(parts.uri.query().unwrap_or_default().as_bytes());
+        match serde_path_to_error::deserialize(pairs) {
+            Ok(value) => Ok(Self(value)),
+            Err(error) => {
+                let field = error.path().to_string();
+                Err(Refusal::fault(&field, body::told(&error.into_inner().to_string())))
+            }
         }
     }
 }

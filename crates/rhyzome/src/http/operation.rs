@@ -11,13 +11,13 @@ use types::{OperationId, ScopeKind, ScopeVerb};
 
 use super::access::SignedIn;
 use super::extract::Query;
-use super::resource::PageQuery;
+use super::filter::PageQuery;
 use crate::core::Core;
 use crate::refusal::Refusal;
 
 /// The newest operations first.
 #[utoipa::path(get, path = "/v1/operations", operation_id = "list_operations", tag = "operations", params(PageQuery), responses(
-    (status = 200, body = Page<Operation>), (status = "4XX", body = api::Problem, content_type = "application/problem+json")
+    (status = 200, body = Page<Operation>)
 ))]
 pub async fn list(
     State(core): State<Arc<Core>>,
@@ -44,7 +44,7 @@ pub async fn list(
 /// One operation.
 #[utoipa::path(get, path = "/v1/operations/{operation}", operation_id = "get_operation", tag = "operations",
     params(("operation" = String, Path, description = "The operation's id.")), responses(
-    (status = 200, body = Operation), (status = "4XX", body = api::Problem, content_type = "application/problem+json")
+    (status = 200, body = Operation)
 ))]
 pub async fn get(
     State(core): State<Arc<Core>>,

@@ -2,63 +2,33 @@
 
 use std::sync::Arc;
 
-use api::{Accepted, Page, Reference};
+use api::{Page, Reference};
 use axum::body::Bytes;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde::Deserialize;
 use store::ResourceRow;
 use types::{ResourceId, ScopeVerb};
 
 use super::access::SignedIn;
 use super::body;
+use super::filter::{self, ListQuery, Wanted};
+use super::idempotency::Key;
 use crate::acceptance::{self, Change};
 use crate::core::Core;
+use crate::idempotency::Answer;
 use crate::kind::{self, Managed};
 use crate::refusal::Refusal;
 
-/// Items of a page at most, and where nothing is said.
-const PAGE_LIMIT: u32 = 1000;
-const PAGE: u32 = 100;
-
-/// How much of a list is wanted.
-#[derive(Debug, Deserialize, utoipa::IntoParams)]
-#[into_params(parameter_in = Query)]
-pub struct PageQuery {
-    /// How many items at most, 1 to 1000.
-    #[param(minimum = 1, maximum = 1000)]
-    pub limit: Option<u32>,
-    /// The `next` of the page before.
-    pub after: Option<String>,
-}
-
-impl PageQuery {
-    /// How many items, within bounds.
-    pub fn limit(&self) -> Result<u32, Refusal> {
-        match self.limit.unwrap_or(PAGE) {
-            limit if (1..=PAGE_LIMIT).contains(&limit) => Ok(limit),
-            _ => Err(Refusal::fault("limit", format!("expected 1 to {PAGE_LIMIT}"))),
-        }
-    }
-}
-
 /// One page of a kind.
-pub async fn list<K: Managed>(core: &Core, who: &SignedIn, query: &PageQuery) -> Result<Page<K>, Refusal> {
+pub async fn list<K: Managed>(core: &Core, who: &SignedIn, query: impl Into<ListQuery>) -> Result<Page<K>, Refusal> {
     who.require(K::SCOPE, ScopeVerb::Read)?;
-    let after = match &query.after {
-        Some(text) => {
-            let id: K::Id =
-                text.parse().map_err(|error: types::ParseError| Refusal::fault("after", error.to_string()))?;
-            Some(id.into())
-        }
-        None => None,
-    };
-    let limit = query.limit()?;
+    let query = query.into();
     let mut session = core.store.read().await?;
-    let mut rows = session.resources(&who.caller, K::NOUN, after, limit + 1).await?;
+    let Wanted { filter, after, limit } = query.resolve::<K, _>(&mut session, who).await?;
+    let mut rows = session.resources_with(&who.caller, K::NOUN, &filter, after, limit + 1).await?;
     let more = rows.len() > limit as usize;
     rows.truncate(limit as usize);
-    let next = rows.last().filter(|_| more).map(|row| row.id.to_string());
+    let next = rows.last().filter(|_| more).map(|row| filter::cursor(&filter, row.id));
     let mut items = Vec::with_capacity(rows.len());
     for row in rows {
         items.push(kind::present(&mut session, row).await?);
@@ -91,17 +61,23 @@ pub async fn find<K: Managed, Mode>(
 }
 
 /// Accepts a create.
-pub async fn create<K: Managed>(core: &Arc<Core>, who: &SignedIn, bytes: &Bytes) -> Result<Response, Refusal> {
+pub async fn create<K: Managed>(
+    core: &Arc<Core>,
+    who: &SignedIn,
+    key: Key,
+    bytes: &Bytes,
+) -> Result<Response, Refusal> {
     who.require(K::SCOPE, ScopeVerb::Create)?;
     let body: K::Create = body::typed(&body::json(bytes)?)?;
-    let accepted = acceptance::create::<K>(core, who, K::asked(body)).await?;
-    Ok(answer(accepted))
+    let answer = acceptance::create::<K>(core, who, key.bind(bytes).as_ref(), K::asked(body)).await?;
+    Ok(accepted(answer))
 }
 
 /// Accepts an update: a merge patch on `name`, `tags` and `spec`.
 pub async fn update<K: Managed>(
     core: &Arc<Core>,
     who: &SignedIn,
+    key: Key,
     which: &str,
     headers: &HeaderMap,
     bytes: &Bytes,
@@ -113,24 +89,41 @@ pub async fn update<K: Managed>(
         body::merge(&mut whole, &patch);
         body::typed::<Change<K>>(&whole)
     };
-    let accepted = acceptance::update::<K, _>(core, who, which, headers.get(header::IF_MATCH), change).await?;
-    Ok(answer(accepted))
+    let (keyed, if_match) = (key.bind(bytes), headers.get(header::IF_MATCH));
+    let answer = acceptance::update::<K, _>(core, who, keyed.as_ref(), which, if_match, change).await?;
+    Ok(accepted(answer))
 }
 
 /// Accepts a delete.
 pub async fn delete<K: Managed>(
     core: &Arc<Core>,
     who: &SignedIn,
+    key: Key,
     which: &str,
     headers: &HeaderMap,
 ) -> Result<Response, Refusal> {
     who.require(K::SCOPE, ScopeVerb::Delete)?;
-    let accepted = acceptance::delete::<K>(core, who, which, headers.get(header::IF_MATCH)).await?;
-    Ok(answer(accepted))
+    let (keyed, if_match) = (key.bind(&[]), headers.get(header::IF_MATCH));
+    let answer = acceptance::delete::<K>(core, who, keyed.as_ref(), which, if_match).await?;
+    Ok(accepted(answer))
 }
 
 /// 202 with the resource and its operation.
-pub fn answer<K: Managed>(accepted: Accepted<K>) -> Response {
-    let location = format!("/v1/operations/{}", accepted.operation);
-    (StatusCode::ACCEPTED, [(header::LOCATION, location)], axum::Json(accepted)).into_response()
+pub fn accepted(answer: Answer) -> Response {
+    let location = answer.operation.map(|operation| format!("/v1/operations/{operation}"));
+    let mut response = (StatusCode::ACCEPTED, written(answer)).into_response();
+    if let Some(location) = location.and_then(|location| HeaderValue::try_from(location).ok()) {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    response
+}
+
+/// The body of an answer, and whether it was given before.
+pub fn written(answer: Answer) -> Response {
+    let json = [(header::CONTENT_TYPE, "application/json")];
+    let mut response = (json, answer.body).into_response();
+    if answer.replayed {
+        response.headers_mut().insert("idempotency-replayed", HeaderValue::from_static("true"));
+    }
+    response
 }

@@ -21,12 +21,12 @@ pub const BODY_LIMIT: usize = 1 << 20;
 
 /// The endpoints of one kind.
 macro_rules! kind_endpoints {
-    ($module:ident, $kind:ty, $create:ty, $collection:tt, $item:tt, $tag:tt, $noun:tt) => {
+    ($module:ident, $kind:ty, $create:ty, $query:ty, $collection:tt, $item:tt, $tag:tt, $noun:tt) => {
         /// The endpoints of the kind.
         mod $module {
             use std::sync::Arc;
 
-            use api::{Accepted, Page, Problem};
+            use api::{Accepted, Page};
             use axum::Json;
             use axum::extract::{Path, State};
             use axum::http::HeaderMap;
@@ -35,40 +35,41 @@ macro_rules! kind_endpoints {
             use crate::core::Core;
             use crate::http::access::SignedIn;
             use crate::http::extract::{Body, Query};
-            use crate::http::resource::{self, PageQuery};
+            use crate::http::filter;
+            use crate::http::idempotency::Key;
+            use crate::http::resource;
             use crate::refusal::Refusal;
 
             /// A page of the list, in the order of ids.
-            #[utoipa::path(get, path = $collection, operation_id = concat!("list_", $tag), tag = $tag, params(PageQuery), responses(
-                (status = 200, body = Page<$kind>),
-                (status = "4XX", body = Problem, content_type = "application/problem+json")
+            #[utoipa::path(get, path = $collection, operation_id = concat!("list_", $tag), tag = $tag, params($query), responses(
+                (status = 200, body = Page<$kind>)
             ))]
             pub async fn list(
                 State(core): State<Arc<Core>>,
                 who: SignedIn,
-                Query(query): Query<PageQuery>,
+                Query(query): Query<$query>,
             ) -> Result<Json<Page<$kind>>, Refusal> {
-                Ok(Json(resource::list(&core, &who, &query).await?))
+                Ok(Json(resource::list(&core, &who, query).await?))
             }
 
             /// Asks for a new one.
-            #[utoipa::path(post, path = $collection, operation_id = concat!("create_", $noun), tag = $tag, request_body = $create, responses(
-                (status = 202, body = Accepted<$kind>),
-                (status = "4XX", body = Problem, content_type = "application/problem+json"),
-                (status = "5XX", body = Problem, content_type = "application/problem+json")
+            #[utoipa::path(post, path = $collection, operation_id = concat!("create_", $noun), tag = $tag,
+                params(("idempotency-key" = Option<String>, Header, description = "A key of this request: sent again within a day, it gets the same answer.")),
+                request_body = $create, responses(
+                (status = 202, body = Accepted<$kind>)
             ))]
             pub async fn create(
                 State(core): State<Arc<Core>>,
                 who: SignedIn,
+                key: Key,
                 Body(body): Body,
             ) -> Result<Response, Refusal> {
-                resource::create::<$kind>(&core, &who, &body).await
+                resource::create::<$kind>(&core, &who, key, &body).await
             }
 
             /// One, by id or name. The ETag is its generation.
             #[utoipa::path(get, path = $item, operation_id = concat!("get_", $noun), tag = $tag, params(($noun = String, Path, description = "Id or name.")), responses(
-                (status = 200, body = $kind),
-                (status = "4XX", body = Problem, content_type = "application/problem+json")
+                (status = 200, body = $kind)
             ))]
             pub async fn get(
                 State(core): State<Arc<Core>>,
@@ -81,37 +82,39 @@ macro_rules! kind_endpoints {
             /// Changes its tags and spec by a merge patch (RFC 7396).
             #[utoipa::path(patch, path = $item, operation_id = concat!("update_", $noun), tag = $tag,
                 params(($noun = String, Path, description = "Id or name."),
-                    ("if-match" = Option<String>, Header, description = "The ETag that it must have.")),
+                    ("if-match" = Option<String>, Header, description = "The ETag that it must have."),
+                    ("idempotency-key" = Option<String>, Header, description = "A key of this request: sent again within a day, it gets the same answer.")),
                 request_body(content = Object, content_type = "application/merge-patch+json"),
                 responses(
-                    (status = 202, body = Accepted<$kind>),
-                    (status = "4XX", body = Problem, content_type = "application/problem+json")
+                    (status = 202, body = Accepted<$kind>)
             ))]
             pub async fn update(
                 State(core): State<Arc<Core>>,
                 who: SignedIn,
+                key: Key,
                 Path(which): Path<String>,
                 headers: HeaderMap,
                 Body(body): Body,
             ) -> Result<Response, Refusal> {
-                resource::update::<$kind>(&core, &who, &which, &headers, &body).await
+                resource::update::<$kind>(&core, &who, key, &which, &headers, &body).await
             }
 
             /// Asks for its end.
             #[utoipa::path(delete, path = $item, operation_id = concat!("delete_", $noun), tag = $tag,
                 params(($noun = String, Path, description = "Id or name."),
-                    ("if-match" = Option<String>, Header, description = "The ETag that it must have.")),
+                    ("if-match" = Option<String>, Header, description = "The ETag that it must have."),
+                    ("idempotency-key" = Option<String>, Header, description = "A key of this request: sent again within a day, it gets the same answer.")),
                 responses(
-                    (status = 202, body = Accepted<$kind>),
-                    (status = "4XX", body = Problem, content_type = "application/problem+json")
+                    (status = 202, body = Accepted<$kind>)
             ))]
             pub async fn delete(
                 State(core): State<Arc<Core>>,
                 who: SignedIn,
+                key: Key,
                 Path(which): Path<String>,
                 headers: HeaderMap,
             ) -> Result<Response, Refusal> {
-                resource::delete::<$kind>(&core, &who, &which, &headers).await
+                resource::delete::<$kind>(&core, &who, key, &which, &headers).await
             }
         }
     };
@@ -121,6 +124,7 @@ kind_endpoints!(
     network,
     api::Network,
     api::NetworkCreate,
+    filter::PlainQuery,
     "/v1/networks",
     "/v1/networks/{network}",
     "networks",
@@ -130,13 +134,23 @@ kind_endpoints!(
     instance,
     api::Instance,
     api::InstanceCreate,
+    filter::InstanceQuery,
     "/v1/instances",
     "/v1/instances/{instance}",
     "instances",
     "instance"
 );
-kind_endpoints!(image, api::Image, api::ImageCreate, "/v1/images", "/v1/images/{image}", "images", "image");
-kind_endpoints!(peer, api::Peer, api::PeerCreate, "/v1/peers", "/v1/peers/{peer}", "peers", "peer");
+kind_endpoints!(
+    image,
+    api::Image,
+    api::ImageCreate,
+    filter::PlainQuery,
+    "/v1/images",
+    "/v1/images/{image}",
+    "images",
+    "image"
+);
+kind_endpoints!(peer, api::Peer, api::PeerCreate, filter::PeerQuery, "/v1/peers", "/v1/peers/{peer}", "peers", "peer");
 
 /// The API's own endpoints with their description.
 pub fn described() -> OpenApiRouter<Arc<Core>> {
@@ -163,6 +177,7 @@ pub fn described() -> OpenApiRouter<Arc<Core>> {
 /// Everything that is served.
 pub fn router(core: Arc<Core>, names: host::Names) -> Router {
     let (api, openapi) = described().split_for_parts();
+    let openapi = document::with_refusals(openapi);
     let open = Router::new()
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))

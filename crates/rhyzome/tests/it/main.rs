@@ -1,16 +1,20 @@
 //! The core as its callers and agents meet it: the program itself, over TLS, with simulated targets.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod bad_input;
 mod certificate;
 mod document;
 mod enrolment;
+mod filter;
 mod guard;
+mod idempotency;
 mod image_source;
 mod image_upload;
 mod image_url;
 mod installation;
 mod lifecycle;
 mod opening;
+mod persona;
 mod placement;
 mod recovery;
 mod refusal;

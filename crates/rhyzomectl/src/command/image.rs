@@ -9,7 +9,7 @@ use clap::{Args, Subcommand};
 use serde_json::Map;
 use types::{ImageId, ResourceName, Sha256Digest};
 
-use super::resource::{self, Deletion, NewTags, Renewal, Wait};
+use super::resource::{self, Deletion, Listing, NewTags, Renewal, Wait};
 use crate::session::Session;
 
 type Which = Reference<ImageId>;
@@ -26,7 +26,7 @@ pub enum Command {
     Create(Create),
     /// List images
     #[command(visible_alias = "ls")]
-    List,
+    List(Listing),
     /// Show an image
     #[command(visible_alias = "show")]
     Get {
@@ -77,7 +77,7 @@ impl Command {
             Self::Import(import) => import.run(&session()?).await,
             Self::Build(build) => build.run(session).await,
             Self::Create(create) => create.run(&session()?).await,
-            Self::List => resource::list::<Image>(&session()?).await,
+            Self::List(listing) => resource::list::<Image>(&session()?, &listing, &[]).await,
             Self::Get { image } => resource::get::<Image>(&session()?, &image).await,
             Self::Update { image, renewal, wait } => {
                 resource::update::<Image>(&session()?, &image, &renewal.patch(Map::new())?, wait).await

@@ -12,7 +12,7 @@ use types::{
     ByteSize, HostAddr, ImageId, InstanceId, MemorySize, NetworkId, ParseError, ResourceName, SshPublicKey, Vcpus,
 };
 
-use super::resource::{self, Deletion, NewTags, Renewal, Wait};
+use super::resource::{self, Deletion, Listing, NewTags, Renewal, Wait};
 use crate::key::LoginKey;
 use crate::output::say;
 use crate::session::Session;
@@ -32,7 +32,7 @@ pub enum Command {
     Create(Box<Create>),
     /// List instances
     #[command(visible_alias = "ls")]
-    List,
+    List(List),
     /// Show an instance
     #[command(visible_alias = "show")]
     Get {
@@ -79,6 +79,22 @@ pub enum Command {
         #[arg(long, value_name = "TIME", default_value = "5m", value_parser = duration)]
         timeout: Duration,
     },
+}
+
+/// Which instances to list.
+#[derive(Args, Debug)]
+pub struct List {
+    #[command(flatten)]
+    listing: Listing,
+    /// Only those on this network, by name or id
+    #[arg(long)]
+    network: Option<Reference<NetworkId>>,
+    /// Only those made of this image, by name or id
+    #[arg(long)]
+    image: Option<Reference<ImageId>>,
+    /// Only those on this hypervisor, by name or id
+    #[arg(long)]
+    hypervisor: Option<String>,
 }
 
 /// An instance to make.
@@ -151,7 +167,7 @@ impl Command {
     pub async fn run(self, session: &Session) -> anyhow::Result<()> {
         match self {
             Self::Create(create) => create.run(session).await,
-            Self::List => resource::list::<Instance>(session).await,
+            Self::List(list) => list.run(session).await,
             Self::Get { instance } => resource::get::<Instance>(session, &instance).await,
             Self::Update(update) => update.run(session).await,
             Self::Delete { instances, deletion } => {
@@ -171,6 +187,17 @@ impl Command {
                 session.format.one(&instance, || facts(&instance, &names))
             }
         }
+    }
+}
+
+impl List {
+    async fn run(self, session: &Session) -> anyhow::Result<()> {
+        let more = [
+            ("network", self.network.map(|network| network.to_string())),
+            ("image", self.image.map(|image| image.to_string())),
+            ("hypervisor", self.hypervisor),
+        ];
+        resource::list::<Instance>(session, &self.listing, &more).await
     }
 }
 

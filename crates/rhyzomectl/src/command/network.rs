@@ -2,12 +2,12 @@
 
 use anyhow::Context;
 use api::network::{Dhcp, Dns, Isolation};
-use api::{Instance, Network, NetworkCreate, NetworkSpec, Reference};
+use api::{Instance, Network, NetworkCreate, NetworkSpec, Page, Reference};
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Map, Value, json};
 use types::{DomainName, HostAddr, Mtu, NetworkId, ParseError, ResourceName, Subnet};
 
-use super::resource::{self, Deletion, NewTags, Renewal, Wait};
+use super::resource::{self, Deletion, Listing, NewTags, Renewal, Wait};
 use crate::access::Access;
 use crate::progress;
 use crate::session::Session;
@@ -22,7 +22,7 @@ pub enum Command {
     Create(Box<Create>),
     /// List networks
     #[command(visible_alias = "ls")]
-    List,
+    List(Listing),
     /// Show a network
     #[command(visible_alias = "show")]
     Get {
@@ -189,7 +189,7 @@ impl Command {
     pub async fn run(self, session: &Session) -> anyhow::Result<()> {
         match self {
             Self::Create(create) => create.run(session).await,
-            Self::List => resource::list::<Network>(session).await,
+            Self::List(listing) => resource::list::<Network>(session, &listing, &[]).await,
             Self::Get { network } => resource::get::<Network>(session, &network).await,
             Self::Update(update) => {
                 let patch = update.renewal.patch(update.spec.patch())?;
@@ -232,8 +232,9 @@ async fn delete(session: &Session, networks: &[Which], deletion: &Deletion) -> a
 }
 
 async fn has_instances(session: &Session, network: NetworkId) -> anyhow::Result<bool> {
-    let instances: Vec<Instance> = session.client.list().await?;
-    Ok(instances.iter().any(|instance| instance.spec.network.id() == Some(network)))
+    let network = network.to_string();
+    let first: Page<Instance> = session.client.page(None, &[("network", &network), ("limit", "1")]).await?;
+    Ok(!first.items.is_empty())
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Map, json};
 use types::{NetworkId, PeerId, ResourceName, WgPublicKey};
 
-use super::resource::{self, Deletion, NewTags, Renewal, Wait};
+use super::resource::{self, Deletion, Listing, NewTags, Renewal, Wait};
 use crate::session::Session;
 
 type Which = Reference<PeerId>;
@@ -18,7 +18,7 @@ pub enum Command {
     Create(Create),
     /// List peers
     #[command(visible_alias = "ls")]
-    List,
+    List(List),
     /// Show a peer
     #[command(visible_alias = "show")]
     Get {
@@ -36,6 +36,16 @@ pub enum Command {
         #[command(flatten)]
         deletion: Deletion,
     },
+}
+
+/// Which peers to list.
+#[derive(Args, Debug)]
+pub struct List {
+    #[command(flatten)]
+    listing: Listing,
+    /// Only those that may enter this network, by name or id
+    #[arg(long)]
+    network: Option<Reference<NetworkId>>,
 }
 
 /// A peer to make.
@@ -77,7 +87,10 @@ impl Command {
     pub async fn run(self, session: &Session) -> anyhow::Result<()> {
         match self {
             Self::Create(create) => create.run(session).await,
-            Self::List => resource::list::<Peer>(session).await,
+            Self::List(List { listing, network }) => {
+                let more = [("network", network.map(|network| network.to_string()))];
+                resource::list::<Peer>(session, &listing, &more).await
+            }
             Self::Get { peer } => resource::get::<Peer>(session, &peer).await,
             Self::Update(update) => update.run(session).await,
             Self::Delete { peers, deletion } => {

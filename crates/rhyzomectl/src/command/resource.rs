@@ -80,9 +80,40 @@ impl Renewal {
     }
 }
 
-/// Lists a kind.
-pub async fn list<K: View>(session: &Session) -> anyhow::Result<()> {
-    let all: Vec<K> = session.client.list().await?;
+/// Which resources to list.
+#[derive(Args, Clone, Debug)]
+pub struct Listing {
+    /// Only those with this tag; given several times, with all of them
+    #[arg(long = "tag", value_name = "KEY=VALUE")]
+    tags: Vec<Tag>,
+    /// Only those in this state
+    #[arg(long, value_parser = ["creating", "ready", "updating", "deleting", "failed"])]
+    state: Option<String>,
+    /// Only the one of this name
+    #[arg(long)]
+    name: Option<ResourceName>,
+}
+
+impl Listing {
+    /// The parameters of the list, with those that the kind has beside.
+    fn query(&self, more: &[(&'static str, Option<String>)]) -> Vec<(&'static str, String)> {
+        let tags = self.tags.iter().map(|tag| ("tag", format!("{}:{}", tag.key, tag.value)));
+        let name = self.name.as_ref().map(ToString::to_string);
+        let single = [("state", self.state.clone()), ("name", name)];
+        let single = single.into_iter().chain(more.iter().cloned());
+        tags.chain(single.filter_map(|(parameter, value)| Some((parameter, value?)))).collect()
+    }
+}
+
+/// Lists a kind, as far as `listing` and the parameters in `more` let it through.
+pub async fn list<K: View>(
+    session: &Session,
+    listing: &Listing,
+    more: &[(&'static str, Option<String>)],
+) -> anyhow::Result<()> {
+    let query = listing.query(more);
+    let query: Vec<(&str, &str)> = query.iter().map(|(parameter, value)| (*parameter, value.as_str())).collect();
+    let all: Vec<K> = session.client.list_filtered(&query).await?;
     let names = Names::needed_by::<K>(&session.client).await;
     session.format.list(&all, K::COLUMNS, |resource| resource.row(&names))
 }

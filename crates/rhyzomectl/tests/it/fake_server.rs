@@ -221,8 +221,21 @@ impl Known {
     }
 }
 
-async fn list(State(world): State<Shared>, Path(kind): Path<String>) -> Response {
-    let items = world.state.lock().unwrap().of(&kind).clone();
+/// A list, filtered as far as the command asks for it.
+async fn list(
+    State(world): State<Shared>,
+    Path(kind): Path<String>,
+    Query(query): Query<Vec<(String, String)>>,
+) -> Response {
+    let mut items = world.state.lock().unwrap().of(&kind).clone();
+    for (parameter, value) in &query {
+        items.retain(|item| match (parameter.as_str(), value.split_once(':')) {
+            ("tag", Some((key, value))) => item["tags"][key] == value,
+            ("name" | "state", _) => item[parameter] == *value,
+            ("network" | "image", _) => item["spec"][parameter] == *value,
+            _ => true,
+        });
+    }
     axum::Json(json!({ "items": items })).into_response()
 }
 

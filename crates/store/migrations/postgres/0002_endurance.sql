@@ -49,3 +49,24 @@ UPDATE placement SET
 ALTER TABLE agent ADD COLUMN revoked_at BIGINT;
 -- The version of the job protocol that it spoke last.
 ALTER TABLE agent ADD COLUMN protocol BIGINT;
+
+-- Answers to changes that came with an idempotency key, kept for a day.
+CREATE TABLE answer (
+    token      TEXT COLLATE "C" NOT NULL REFERENCES token (id),
+    key        TEXT COLLATE "C" NOT NULL,
+    tenant     TEXT COLLATE "C" NOT NULL,
+    request    TEXT NOT NULL,
+    operation  TEXT,
+    body       TEXT NOT NULL,
+    created_at BIGINT NOT NULL,
+    PRIMARY KEY (token, key)
+);
+CREATE INDEX answer_by_age ON answer (created_at);
+
+-- What filtered lists are read from, in the order of ids.
+DROP INDEX tag_by_value;
+DROP INDEX reference_by_target;
+DROP INDEX placement_by_hypervisor;
+CREATE INDEX tag_by_value ON tag (name, value, resource);
+CREATE INDEX reference_by_target ON reference (target, source);
+CREATE INDEX placement_by_hypervisor ON placement (hypervisor, instance);

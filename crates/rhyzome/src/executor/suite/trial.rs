@@ -123,7 +123,8 @@ impl Trial {
             let spec = K::EXAMPLE.spec.replace("SHA256", &digest().to_string());
             let spec: Value = serde_json::from_str(&spec).unwrap();
             let body: <K as Kind>::Create = serde_json::from_value(json!({"name": name, "spec": spec})).unwrap();
-            let accepted = acceptance::create::<K>(self.core(), &self.who, K::asked(body)).await.unwrap();
+            let answer = acceptance::create::<K>(self.core(), &self.who, None, K::asked(body)).await.unwrap();
+            let accepted: api::Accepted<K> = serde_json::from_str(&answer.body).unwrap();
             ResourceId::from(accepted.resource.id)
         });
         self.resource = Some(id);
@@ -143,14 +144,14 @@ impl Trial {
                 }
                 Ok(serde_json::from_value::<Change<K>>(whole).unwrap())
             };
-            acceptance::update::<K, _>(self.core(), &self.who, &id.to_string(), None, change).await.unwrap();
+            acceptance::update::<K, _>(self.core(), &self.who, None, &id.to_string(), None, change).await.unwrap();
         });
     }
 
     /// Asks for a resource's end.
     pub async fn delete(&mut self, id: ResourceId) {
         every_kind!(id, K => {
-            acceptance::delete::<K>(self.core(), &self.who, &id.to_string(), None).await.unwrap();
+            acceptance::delete::<K>(self.core(), &self.who, None, &id.to_string(), None).await.unwrap();
         });
     }
 
@@ -373,7 +374,8 @@ impl Trial {
         for row in rows.iter().filter(|row| row.state == "creating" && row.status["virtual_size"].is_null()) {
             let ResourceId::Image(id) = row.id else { panic!("an image has another id") };
             let body = futures_util::stream::iter([Ok::<_, std::io::Error>(qcow2())]);
-            image_file::receive(core, id, digest(), None, body).await.unwrap();
+            let expected = image_file::Expected { id, sha256: digest(), length: None, sender: None };
+            image_file::receive(core, expected, body).await.unwrap();
         }
     }
 
