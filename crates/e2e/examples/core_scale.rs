@@ -10,38 +10,82 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use api::{Client, Instance, Kind, Network, OperationState};
+use clap::{Parser, ValueEnum};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use testbed::{Engine, Ground};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use core::{Core, made, quantile_ms, until};
 
-/// Changes of each kind in the first part, and how many are under way at a time.
-const CHANGES: usize = 1_000;
-const AT_ONCE: usize = 100;
-/// What is compared in the first part: the first so many, and the last.
-const SOME: usize = 100;
-/// Members of the second part.
-const HOSTS: u32 = 1_250;
-const ROUTERS: u32 = 4;
+/// Instances in one network.
+const IN_ONE: usize = 100;
+/// How often a caller looks at an operation.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// How much there is in the second part; all of it unless the environment's RHYZOME_BENCH_INSTANCES says less.
-fn instances() -> usize {
-    std::env::var("RHYZOME_BENCH_INSTANCES").ok().and_then(|text| text.parse().ok()).unwrap_or(20_000)
+/// How the core fares when there is much of it.
+#[derive(Parser)]
+struct Options {
+    /// What lies behind the core. PostgreSQL is the tests' own: eval "$(scripts/postgres start)"
+    #[arg(long, value_enum, default_value = "sqlite")]
+    engine: Behind,
+    /// Networks and instances in the first part; none leaves it out
+    #[arg(long, default_value_t = 1_000)]
+    changes: usize,
+    /// Changes under way at a time
+    #[arg(long, default_value_t = 100)]
+    at_once: usize,
+    /// Hypervisors in the second part; none leaves it out
+    #[arg(long, default_value_t = 1_250)]
+    hosts: u32,
+    /// Routers in the second part
+    #[arg(long, default_value_t = 4)]
+    routers: u32,
+    /// Instances in the second part
+    #[arg(long, default_value_t = 20_000)]
+    instances: usize,
+    /// How long they may be asked for; what is there by then is what is measured
+    #[arg(long, value_name = "SECONDS", default_value_t = 120)]
+    load: u64,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Behind {
+    Sqlite,
+    Postgres,
 }
 
 #[tokio::main]
 async fn main() -> Result<()> {
     pki::install_provider();
-    many_changes().await?;
-    many_things().await
+    let options = Options::parse();
+    if options.changes > 0 {
+        many_changes(&options).await?;
+    }
+    if options.hosts > 0 {
+        many_things(&options).await?;
+    }
+    Ok(())
 }
 
-async fn many_changes() -> Result<()> {
-    let dir = tempfile::tempdir()?;
-    let core = Core::start(dir.path(), json!({})).await?;
+impl Options {
+    async fn ground(&self) -> Ground {
+        let engine = match self.engine {
+            Behind::Sqlite => Engine::Sqlite,
+            Behind::Postgres => Engine::Postgres,
+        };
+        Ground::new(engine).await
+    }
+}
+
+fn settings(ground: &Ground) -> Value {
+    ground.setting().map_or(json!({}), |database| json!({ "database": database }))
+}
+
+async fn many_changes(options: &Options) -> Result<()> {
+    let (dir, ground) = (tempfile::tempdir()?, options.ground().await);
+    let core = Core::start(dir.path(), settings(&ground)).await?;
     let _simulation = core.simulate(10, 1).await?;
     core.image().await?;
     let network = |number| json!({ "name": format!("network-{number}"), "spec": {} });
@@ -49,20 +93,26 @@ async fn many_changes() -> Result<()> {
         let spec = json!({ "network": format!("network-{number}"), "image": "tiny" });
         json!({ "name": format!("instance-{number}"), "spec": spec })
     };
-    changes::<Network>("networks", &core.client, network).await?;
-    changes::<Instance>("instances", &core.client, instance).await
+    changes::<Network>("networks", options, &core.client, network).await?;
+    changes::<Instance>("instances", options, &core.client, instance).await
 }
 
 /// Makes many of one kind, so many at a time, each until it is ready.
-async fn changes<K: Kind>(what: &str, client: &Arc<Client>, body: impl Fn(usize) -> Value) -> Result<()>
+async fn changes<K: Kind>(
+    what: &str,
+    options: &Options,
+    client: &Arc<Client>,
+    body: impl Fn(usize) -> Value,
+) -> Result<()>
 where
     K::Create: DeserializeOwned + 'static,
 {
+    let Options { changes, at_once, .. } = *options;
     let began = Instant::now();
-    let mut ready = Vec::with_capacity(CHANGES);
+    let mut ready = Vec::with_capacity(changes);
     let mut under_way: JoinSet<Result<Instant>> = JoinSet::new();
-    for number in 0..CHANGES {
-        if under_way.len() == AT_ONCE
+    for number in 0..changes {
+        if under_way.len() == at_once
             && let Some(done) = under_way.join_next().await
         {
             ready.push(done??);
@@ -84,12 +134,14 @@ where
         ready.push(done??);
     }
     ready.sort();
-    let first = ready[SOME - 1] - began;
-    let last = ready[CHANGES - 1] - ready[CHANGES - 1 - SOME];
+    // As many as are under way at a time: the first of them find an empty core, the last a full one.
+    let some = at_once.min(changes / 2).max(1);
+    let first = ready[some - 1] - began;
+    let last = ready[changes - 1] - ready[changes - 1 - some];
     println!(
-        "{CHANGES} {what}, {AT_ONCE} at a time, asked for until ready: {:.1} s; the first {SOME} took {:.2} s, the last {:.2} s: \
+        "{changes} {what}, {at_once} at a time, asked for until ready: {:.1} s; the first {some} took {:.2} s, the last {:.2} s: \
          {:.2} times (aim: at most 1.5)",
-        (ready[CHANGES - 1] - began).as_secs_f64(),
+        (ready[changes - 1] - began).as_secs_f64(),
         first.as_secs_f64(),
         last.as_secs_f64(),
         last.as_secs_f64() / first.as_secs_f64(),
@@ -97,67 +149,72 @@ where
     Ok(())
 }
 
-async fn many_things() -> Result<()> {
-    let dir = tempfile::tempdir()?;
-    let core = Core::start(dir.path(), json!({})).await?;
+async fn many_things(options: &Options) -> Result<()> {
+    let (dir, ground) = (tempfile::tempdir()?, options.ground().await);
+    let core = Core::start(dir.path(), settings(&ground)).await?;
     let empty = core.memory_mb()?;
     let began = Instant::now();
-    let simulation = core.simulate(HOSTS, ROUTERS).await?;
-    println!("{HOSTS} hosts enrolled and connected: {:.1} s", began.elapsed().as_secs_f64());
+    let simulation = core.simulate(options.hosts, options.routers).await?;
+    println!("{} hosts enrolled and connected: {:.1} s", options.hosts, began.elapsed().as_secs_f64());
     core.image().await?;
-    load(&core).await?;
-    let count = instances();
+    let count = load(&core, options).await?;
     println!(
-        "memory with {HOSTS} hosts and {count} instances: core {} MB ({empty} MB when empty), rhyzome-sim {} MB (aim: under 500)",
+        "memory with {} hosts and {count} instances: core {} MB ({empty} MB when empty), rhyzome-sim {} MB (aim: under 500)",
+        options.hosts,
         core.memory_mb()?,
         simulation.memory_mb()?
     );
     pages(&core.client).await?;
-    gets(&core.client).await?;
+    gets(&core.client, count).await?;
     accepts(&core.client).await
 }
 
-/// Makes all instances through the API, in networks of a hundred, and waits until nothing is left to do.
-async fn load(core: &Core<'_>) -> Result<()> {
-    const IN_ONE: usize = 100;
-    let (count, next, began) = (instances(), Arc::new(AtomicUsize::new(0)), Instant::now());
-    for number in 0..count.div_ceil(IN_ONE) {
+/// Makes instances through the API, in networks of a hundred, and waits until nothing is left to do. Gives how many.
+async fn load(core: &Core<'_>, options: &Options) -> Result<usize> {
+    let (wanted, next, began) = (options.instances, Arc::new(AtomicUsize::new(0)), Instant::now());
+    let (networks, end) = (wanted.div_ceil(IN_ONE), began + Duration::from_secs(options.load));
+    for number in 0..networks {
         made::<Network>(&core.client, json!({ "name": format!("network-{number}"), "spec": {} })).await?;
     }
-    let mut workers: JoinSet<Result<()>> = JoinSet::new();
-    for _ in 0..AT_ONCE {
+    let mut workers: JoinSet<Result<usize>> = JoinSet::new();
+    for _ in 0..options.at_once {
         let (client, next) = (core.client.clone(), next.clone());
         workers.spawn(async move {
-            loop {
+            let mut own = 0;
+            while Instant::now() < end {
                 let number = next.fetch_add(1, Ordering::Relaxed);
-                if number >= count {
-                    return Ok(());
+                if number >= wanted {
+                    break;
                 }
                 // Neighbours in time are in different networks.
-                let network = format!("network-{}", number % count.div_ceil(IN_ONE));
+                let network = format!("network-{}", number % networks);
                 let spec = json!({ "network": network, "image": "tiny" });
                 made::<Instance>(&client, json!({ "name": format!("instance-{number}"), "spec": spec })).await?;
+                own += 1;
             }
+            Ok(own)
         });
     }
+    let mut count = 0;
     while let Some(worker) = workers.join_next().await {
-        worker??;
+        count += worker??;
     }
     let accepted = began.elapsed();
-    loop {
-        let newest = core.client.operations(1000).await?.items;
-        if newest.iter().all(|operation| operation.state.is_final()) {
-            break;
-        }
+    while !is_idle(&core.client).await? {
         ensure!(began.elapsed() < Duration::from_secs(1800), "the instances do not become ready");
         sleep(Duration::from_secs(1)).await;
     }
     println!(
-        "{count} instances in networks of {IN_ONE}: accepted after {:.0} s, ready after {:.0} s",
+        "{count} of {wanted} instances in networks of {IN_ONE}: accepted after {:.0} s, ready after {:.0} s",
         accepted.as_secs_f64(),
         began.elapsed().as_secs_f64()
     );
-    Ok(())
+    Ok(count)
+}
+
+/// Whether nothing is under way any more.
+async fn is_idle(client: &Client) -> Result<bool> {
+    Ok(client.operations(1000).await?.items.iter().all(|operation| operation.state.is_final()))
 }
 
 async fn pages(client: &Arc<Client>) -> Result<()> {
@@ -174,7 +231,7 @@ async fn pages(client: &Arc<Client>) -> Result<()> {
     Ok(())
 }
 
-async fn gets(client: &Arc<Client>) -> Result<()> {
+async fn gets(client: &Arc<Client>, count: usize) -> Result<()> {
     const CONNECTIONS: usize = 16;
     let (done, end) = (Arc::new(AtomicU64::new(0)), Instant::now() + Duration::from_secs(5));
     let mut callers: JoinSet<Result<()>> = JoinSet::new();
@@ -185,7 +242,7 @@ async fn gets(client: &Arc<Client>) -> Result<()> {
                 if Instant::now() >= end {
                     return Ok(());
                 }
-                client.get::<Instance>(&format!("instance-{}", number % instances()).parse()?).await?;
+                client.get::<Instance>(&format!("instance-{}", number % count).parse()?).await?;
                 done.fetch_add(1, Ordering::Relaxed);
             }
             Ok(())
@@ -209,8 +266,5 @@ async fn accepts(client: &Arc<Client>) -> Result<()> {
     }
     let [middle, most] = [0.5, 0.99].map(|share| quantile_ms(&mut times, share));
     println!("accept of one more: p50 {middle:.2} ms, p99 {most:.2} ms (aim: p99 under 50 ms)");
-    until("the last are ready", async || {
-        Ok(client.operations(1000).await?.items.iter().all(|one| one.state.is_final()))
-    })
-    .await
+    until("the last are ready", async || is_idle(client).await).await
 }

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 const FIRST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(60);
+/// Longest between two tries to reach the core: one that is back is not to wait for its agents, and a try costs little.
+const LONGEST_TO_CORE: Duration = Duration::from_secs(10);
 
 /// A random number from 0 to 1 that spreads those who try again at the same time.
 #[derive(Clone, Copy, Debug)]
@@ -34,8 +36,17 @@ impl Jitter {
 /// The wait after `failures` failures in a row: a second, then twice as long each time up to a minute, of which a half
 /// is left to chance.
 pub fn backoff(failures: u32, jitter: Jitter) -> Duration {
+    up_to(LONGEST, failures, jitter)
+}
+
+/// The same for the way to the core, where the wait grows to ten seconds and no further.
+pub fn backoff_to_core(failures: u32, jitter: Jitter) -> Duration {
+    up_to(LONGEST_TO_CORE, failures, jitter)
+}
+
+fn up_to(longest: Duration, failures: u32, jitter: Jitter) -> Duration {
     let doublings = failures.saturating_sub(1).min(6);
-    let whole = (FIRST * 2_u32.pow(doublings)).min(LONGEST);
+    let whole = (FIRST * 2_u32.pow(doublings)).min(longest);
     whole.mul_f64(0.5 + jitter.0 / 2.0)
 }
 
@@ -51,5 +62,12 @@ mod tests {
         assert_eq!(backoff(4, high), Duration::from_secs(8));
         assert_eq!(backoff(7, high), Duration::from_secs(60));
         assert_eq!(backoff(u32::MAX, low), Duration::from_secs(30));
+    }
+
+    #[test]
+    fn a_core_that_is_back_waits_ten_seconds_at_most() {
+        let high = Jitter::from_bits(u32::MAX);
+        let waits: Vec<u64> = (1..=6).map(|failures| backoff_to_core(failures, high).as_secs()).collect();
+        assert_eq!(waits, [1, 2, 4, 8, 10, 10]);
     }
 }

@@ -111,6 +111,17 @@ impl Simulated {
         Self { capacity, ..self }
     }
 
+    /// The same with these features.
+    pub fn with_features(self, features: &'static [&'static str]) -> Self {
+        Self { features, ..self }
+    }
+
+    /// The same at that address in the network between hosts.
+    pub fn with_underlay(mut self, underlay: Option<types::HostAddr>) -> Self {
+        self.capacity.underlay = underlay;
+        self
+    }
+
     /// What it has and had; held only for a moment, as calls wait for it.
     pub fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::member::Member;
 use crate::order::{Action, Answer, Away, Order};
+use crate::ways::Ways;
 
 /// How many members begin in a second: each costs the core two handshakes the first time.
 const BEGINNINGS: u32 = 200;
@@ -29,10 +30,13 @@ pub struct Ready {
 }
 
 impl Fleet {
-    /// Makes a member for each invitation, with what it keeps in a directory of its own in `state_dir`.
-    pub fn make(invited: &[Invited], state_dir: &Path) -> anyhow::Result<Ready> {
+    /// Makes a member for each invitation, with those ways to the others, and with what it keeps in a directory of its
+    /// own in `state_dir`.
+    pub fn make(invited: &[Invited], ways: Ways, state_dir: &Path) -> anyhow::Result<Ready> {
         config::file::make_private_directory(state_dir)?;
-        let made = invited.iter().map(|one| Member::make(one, state_dir)).collect::<anyhow::Result<Vec<_>>>()?;
+        let members = invited.iter().enumerate();
+        let make = |(place, one)| Member::make(one, ways.features(), ways.underlay(place), state_dir);
+        let made = members.map(make).collect::<anyhow::Result<Vec<_>>>()?;
         let (members, absences) = made.into_iter().unzip();
         Ok(Ready { fleet: Self { members: Arc::new(members) }, absences })
     }

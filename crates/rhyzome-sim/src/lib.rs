@@ -10,3 +10,4 @@ pub mod fleet;
 pub mod member;
 pub mod order;
 pub mod scenario;
+pub mod ways;

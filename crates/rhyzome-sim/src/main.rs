@@ -111,7 +111,7 @@ async fn serve(options: ServeOptions) -> anyhow::Result<()> {
         return Ok(());
     }
     allow_many_files()?;
-    let ready = Fleet::make(&invited, &options.state_dir)?;
+    let ready = Fleet::make(&invited, scenario.ways, &options.state_dir)?;
     drop(invited);
     let listener = options.control.as_deref().map(control::bind).transpose()?;
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);

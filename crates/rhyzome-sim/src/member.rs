@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
+use types::HostAddr;
 
 use crate::order::{Away, Holding, Loss};
 
@@ -34,8 +35,13 @@ pub struct Member {
 }
 
 impl Member {
-    /// Makes the member's directory and the file with its invitation; `absences` is what [`work`] takes.
-    pub fn make(invited: &Invited, state_dir: &Path) -> anyhow::Result<(Self, mpsc::Receiver<Away>)> {
+    /// Makes the member's directory and the file with its invitation. Absences go to what is given beside it.
+    pub fn make(
+        invited: &Invited,
+        features: &'static [&'static str],
+        underlay: Option<HostAddr>,
+        state_dir: &Path,
+    ) -> anyhow::Result<(Self, mpsc::Receiver<Away>)> {
         anyhow::ensure!(
             !invited.name.is_empty() && !invited.name.starts_with('.') && !invited.name.contains('/'),
             "{:?} cannot be the name of a member: it names its directory",
@@ -49,6 +55,7 @@ impl Member {
             InvitedKind::Router => Simulated::router(),
             InvitedKind::Hypervisor => Simulated::hypervisor(),
         };
+        let target = target.with_features(features).with_underlay(underlay);
         let (absences, received) = mpsc::channel(ABSENCES);
         let config = AgentConfig { core: None, invitation_file: Some(invitation_file), tls: None, state_dir: dir };
         let (name, kind) = (invited.name.clone(), invited.kind);

@@ -11,11 +11,14 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
 
 use crate::fleet::Fleet;
 use crate::order::{Action, Order};
+use crate::ways::Ways;
 
 /// What stands in a scenario's file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, default)]
 pub struct Scenario {
+    /// The ways that the members have to each other.
+    pub ways: Ways,
     /// The orders, each on a clock of its own.
     pub orders: Vec<TimedOrder>,
 }
@@ -82,14 +85,16 @@ mod tests {
     #[test]
     fn a_scenario_says_what_happens_when() {
         let scenario = parse(
-            r#"{ "orders": [
+            r#"{ "ways": { "vlan": true }, "orders": [
                 { "targets": "hypervisor-*", "do": { "faults": { "delay_ms": 200, "jitter_ms": 300 } } },
                 { "after_ms": 500, "every_ms": 1000, "targets": "router-1", "do": { "away": { "for_ms": 50, "loses": "target" } } },
                 { "targets": "*", "do": { "faults": {
                     "refuse": [ { "what": "peer-*" }, { "what": "image/*", "reason": "the disk is full" } ],
                     "hold": [ { "object": "network/net-0000000000001" } ] } } } ] }"#,
         );
-        assert_eq!(scenario.unwrap().orders.len(), 3);
+        let scenario = scenario.unwrap();
+        assert_eq!(scenario.ways, Ways { vlan: true, vxlan: false });
+        assert_eq!(scenario.orders.len(), 3);
     }
 
     #[test]

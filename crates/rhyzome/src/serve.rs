@@ -7,6 +7,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use clap::ValueEnum;
 use config::file;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use pki::{Authority, Clock};
 use store::{Database, SecretKey, Store};
 use tokio::net::TcpListener;
@@ -133,6 +134,7 @@ pub async fn run(options: ServeOptions) -> anyhow::Result<()> {
             anyhow::bail!("--only splits the core over PostgreSQL; SQLite is for one core that is whole")
         }
     };
+    allow_many_files()?;
     let replica = replica::join(&store).await?;
     let (downloads, wishes) = Downloads::channel();
     let core = Core::new(&config, store, replica, authority, server_ca, downloads);
@@ -205,4 +207,10 @@ pub async fn run(options: ServeOptions) -> anyhow::Result<()> {
     core.store.close().await;
     tracing::info!("the core has stopped");
     first
+}
+
+/// Every agent is a connection, and distributions allow a process a thousand files unless it asks for more.
+fn allow_many_files() -> anyhow::Result<()> {
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    setrlimit(Resource::RLIMIT_NOFILE, most, most).context("the limit of open files cannot be raised")
 }

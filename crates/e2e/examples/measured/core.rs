@@ -2,6 +2,7 @@
 
 #![allow(dead_code)] // each measurement uses a part
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -16,21 +17,24 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use tokio::time::sleep;
 
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(240);
+/// Seldom enough that looking costs the core little.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// A running core with its directory.
 pub struct Core<'a> {
     dir: &'a Path,
+    configuration: PathBuf,
     process: Child,
+    /// Where agents dial.
+    pub jobs: SocketAddr,
     /// Signed in, and allowed everything.
     pub client: Arc<Client>,
 }
 
 impl Drop for Core<'_> {
     fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        self.kill();
     }
 }
 
@@ -41,12 +45,12 @@ impl<'a> Core<'a> {
         let names = ["127.0.0.1".try_into()?];
         let issued = authority.issue_server(&names, OffsetDateTime::now_utc(), pki::SERVER_DAYS)?;
         issued.write(&dir.join("core.pem"), &dir.join("core.key"))?;
-        let [http, jobs] = [free_port()?, free_port()?];
         let no_limit = json!({ "token": null, "address": null, "streams": 1000 });
+        let [http, jobs] = [free_address()?, free_address()?];
         let mut configuration = json!({
             "data_dir": dir.join("core"),
-            "http": { "listen": format!("127.0.0.1:{http}"), "rate": no_limit },
-            "jobs": { "listen": format!("127.0.0.1:{jobs}"), "url": format!("https://127.0.0.1:{jobs}") },
+            "http": { "listen": http, "rate": no_limit },
+            "jobs": { "listen": jobs, "url": format!("https://{jobs}") },
             "tls": { "cert": dir.join("core.pem"), "key": dir.join("core.key") },
             "authority_dir": dir.join("ca"),
             "pools": { "networks": "10.0.0.0/9", "peers": "10.128.0.0/16" },
@@ -55,33 +59,64 @@ impl<'a> Core<'a> {
         if let (Some(configuration), Value::Object(more)) = (configuration.as_object_mut(), more) {
             configuration.extend(more);
         }
-        std::fs::write(dir.join("rhyzome.json"), configuration.to_string())?;
-        let log = std::fs::File::create(dir.join("log"))?;
+        Self::launch(dir, &configuration).await
+    }
+
+    /// Starts another one over the same database, with addresses of its own.
+    pub async fn start_beside(&self) -> Result<Self> {
+        let mut configuration: Value = serde_json::from_slice(&std::fs::read(&self.configuration)?)?;
+        configuration["http"]["listen"] = json!(free_address()?);
+        configuration["jobs"]["listen"] = json!(free_address()?);
+        Self::launch(self.dir, &configuration).await
+    }
+
+    async fn launch(dir: &'a Path, settings: &Value) -> Result<Self> {
+        let address = |part: &str| serde_json::from_value::<SocketAddr>(settings[part]["listen"].clone());
+        let [http, jobs] = [address("http")?, address("jobs")?];
+        let configuration = dir.join(format!("rhyzome-{}.json", http.port()));
+        std::fs::write(&configuration, settings.to_string())?;
+        let log = std::fs::File::create(dir.join(format!("log-{}", http.port())))?;
         let mut command = program("rhyzome");
-        command.args(["--log", "warn", "serve", "--config"]).arg(dir.join("rhyzome.json"));
+        command.args(["--log", "warn", "serve", "--config"]).arg(&configuration);
         let process = command.stdin(Stdio::null()).stderr(log).spawn()?;
-        let listens = || std::net::TcpStream::connect(("127.0.0.1", http)).is_ok();
-        until("the core listens", async || Ok(listens())).await?;
-        let token = dir.join("token");
-        let scope = ["token", "create", "--tenant", "local", "--name", "bench", "--scope", "*:*"];
-        admin(dir, &scope, &token)?;
-        let tls = pki::client_config(&Roots::from_pem(authority.certificate_pem())?, None, Alpn::Http1)?;
-        let client = Client::new(&format!("https://127.0.0.1:{http}"), config::file::read_secret(&token)?, tls)?;
-        let core = Self { dir, process, client: Arc::new(client) };
+        until("the core listens", async || Ok(std::net::TcpStream::connect(http).is_ok())).await?;
+        let token = dir.join(format!("token-{}", http.port()));
+        let name = format!("bench-{}", http.port());
+        let scope = ["token", "create", "--tenant", "local", "--name", &name, "--scope", "*:*"];
+        admin(&configuration, &scope, &token)?;
+        let roots = Roots::from_pem(&config::file::read(&dir.join("ca/ca.pem"))?)?;
+        let tls = pki::client_config(&roots, None, Alpn::Http1)?;
+        let client = Client::new(&format!("https://{http}"), config::file::read_secret(&token)?, tls)?;
+        let core = Self { dir, configuration, process, jobs, client: Arc::new(client) };
         until("the core answers", async || Ok(core.client.agents().await.is_ok())).await?;
         Ok(core)
     }
 
+    /// Kills it.
+    pub fn kill(&mut self) {
+        // It may have ended by itself.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+
     /// Starts a simulation with so many members beside it, and waits until the core knows them all.
     pub async fn simulate(&self, hypervisors: u32, routers: u32) -> Result<Simulation> {
+        self.simulate_with(hypervisors, routers, &json!({})).await
+    }
+
+    /// The same with a scenario.
+    pub async fn simulate_with(&self, hypervisors: u32, routers: u32, scenario: &Value) -> Result<Simulation> {
         let bundle = self.dir.join("bundle.json");
         let (many, few) = (hypervisors.to_string(), routers.to_string());
-        admin(self.dir, &["agent", "bundle", "--hypervisors", &many, "--routers", &few], &bundle)?;
+        admin(&self.configuration, &["agent", "bundle", "--hypervisors", &many, "--routers", &few], &bundle)?;
         // In memory: what is measured is the core, and a thousand agents of a real installation have a thousand disks.
         let state = tempfile::Builder::new().prefix("rhyzome-sim-").tempdir_in("/dev/shm")?;
         let log = std::fs::File::create(self.dir.join("sim.log"))?;
         let mut command = program("rhyzome-sim");
+        let scenario_file = self.dir.join("scenario.json");
+        std::fs::write(&scenario_file, scenario.to_string())?;
         command.args(["serve", "--invitations"]).arg(&bundle).arg("--state-dir").arg(state.path());
+        command.arg("--scenario").arg(scenario_file);
         let process = command.stdin(Stdio::null()).stderr(log).spawn()?;
         let simulation = Simulation { process, _state: state };
         until("the simulated targets are connected", async || Ok(self.connected().await? >= hypervisors + routers))
@@ -89,6 +124,7 @@ impl<'a> Core<'a> {
         Ok(simulation)
     }
 
+    /// How many agents are connected.
     async fn connected(&self) -> Result<u32> {
         let agents = self.client.agents().await?.items;
         Ok(agents.iter().filter(|agent| agent.connected).count().try_into()?)
@@ -117,7 +153,7 @@ impl<'a> Core<'a> {
     /// Makes an invitation, and gives its file.
     pub fn invite(&self, kind: &str) -> Result<PathBuf> {
         let invitation = self.dir.join(format!("{kind}.invitation"));
-        admin(self.dir, &["agent", "invite", "--kind", kind, "--name", kind], &invitation)?;
+        admin(&self.configuration, &["agent", "invite", "--kind", kind, "--name", kind], &invitation)?;
         Ok(invitation)
     }
 }
@@ -158,7 +194,7 @@ pub async fn until(what: &str, done: impl AsyncFn() -> Result<bool>) -> Result<(
         if Instant::now() > deadline {
             bail!("waited in vain: {what}");
         }
-        sleep(Duration::from_millis(20)).await;
+        sleep(LOOK).await;
     }
     Ok(())
 }
@@ -176,9 +212,9 @@ fn memory_mb(pid: u32) -> Result<u64> {
     Ok(kilobytes.unwrap_or_default() / 1024)
 }
 
-fn admin(dir: &Path, arguments: &[&str], output: &Path) -> Result<()> {
+fn admin(configuration: &Path, arguments: &[&str], output: &Path) -> Result<()> {
     let mut command = program("rhyzome");
-    command.arg("admin").args(arguments).arg("--config").arg(dir.join("rhyzome.json")).arg("--output").arg(output);
+    command.arg("admin").args(arguments).arg("--config").arg(configuration).arg("--output").arg(output);
     let status = command.stderr(Stdio::null()).status()?;
     ensure!(status.success(), "rhyzome admin {}: {status}", arguments.join(" "));
     Ok(())
@@ -188,6 +224,7 @@ fn program(name: &str) -> Command {
     Command::new(programs_dir().join(name))
 }
 
-fn free_port() -> Result<u16> {
-    Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+/// An address that nobody listens at.
+pub fn free_address() -> Result<SocketAddr> {
+    Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?)
 }

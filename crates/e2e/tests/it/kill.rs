@@ -9,6 +9,7 @@ mod machine_remains;
 mod simulated_remains;
 mod wishes;
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use api::Client;
@@ -24,11 +25,13 @@ use wishes::Wishes;
 
 /// How long after the last kill everything must be as asked.
 const RECOVERY: Duration = Duration::from_secs(120);
+/// How long a program that was killed may be away.
+const RESTART: Duration = Duration::from_secs(30);
 const LOOK: Duration = Duration::from_millis(250);
 
 /// What is killed, and how.
 struct Storm {
-    /// Longest time between two kills.
+    /// Longest time between two kills. Each program is killed once in every round, so none is left out.
     pause: Duration,
     /// Longest time between two requests.
     request_pause: Duration,
@@ -100,29 +103,51 @@ async fn weather(
     let client = client(installation);
     let mut wishes = Wishes::default();
     let mut deaths = Chance::new(chance.bits());
-    tokio::select! {
-        () = wishes.ask(&client, chance, storm.instances, storm.request_pause) => {}
-        () = rage(installation, storm, &mut deaths) => {}
-    }
+    let asked = Cell::new(false);
+    let ask = async {
+        wishes.ask(&client, chance, storm.instances, storm.request_pause).await;
+        asked.set(true);
+    };
+    tokio::join!(ask, rage(installation, storm, &mut deaths, &asked));
     settle(&wishes.count(), seed, installation, &client, &wishes, &remains).await;
-    tokio::select! {
-        () = wishes.drop_all(&client) => {}
-        () = rage(installation, storm, &mut deaths) => {}
-    }
+    let dropped = Cell::new(false);
+    let give_up = async {
+        wishes.drop_all(&client).await;
+        dropped.set(true);
+    };
+    tokio::join!(give_up, rage(installation, storm, &mut deaths, &dropped));
     settle("nothing", seed, installation, &client, &wishes, &remains).await;
 }
 
-/// Kills one program after the other, for ever.
-async fn rage(installation: &Installation, storm: &Storm, chance: &mut Chance) {
-    loop {
-        sleep(chance.up_to(storm.pause)).await;
-        let programs: Vec<(String, i32)> = installation.processes().into_iter().collect();
-        let Some((name, pid)) = chance.one_of(&programs) else { continue };
-        // It may be dead already.
-        if kill(Pid::from_raw(*pid), Signal::SIGKILL).is_ok() {
-            println!("killed {name}");
+/// Kills all programs, one after the other in an order of chance, again and again until all was asked for.
+async fn rage(installation: &Installation, storm: &Storm, chance: &mut Chance, asked: &Cell<bool>) {
+    let mut kills = 0;
+    while !asked.get() {
+        let mut left: Vec<String> = installation.processes().into_keys().collect();
+        while !left.is_empty() {
+            sleep(chance.up_to(storm.pause)).await;
+            let name = left.swap_remove(chance.below(left.len()));
+            println!("kill {}: {name}", kills + 1);
+            kill_running(installation, &name).await;
+            kills += 1;
         }
     }
+}
+
+/// Kills a program; one that died of an earlier kill is waited for until it runs again.
+async fn kill_running(installation: &Installation, name: &str) {
+    let deadline = Instant::now() + RESTART;
+    while !kill_process(installation.processes()[name]) {
+        assert!(Instant::now() < deadline, "{name} was not started again within {} s", RESTART.as_secs());
+        sleep(LOOK).await;
+    }
+}
+
+/// Whether there was such a process, and no mere remains of one.
+fn kill_process(pid: i32) -> bool {
+    let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else { return false };
+    let state = stat.rsplit(')').next().and_then(|rest| rest.trim_start().chars().next());
+    state != Some('Z') && kill(Pid::from_raw(pid), Signal::SIGKILL).is_ok()
 }
 
 async fn settle(

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::approach::{Approach, Failure, Opened};
 use super::tending::{Tending, Upkeep};
 use super::{AgentConfig, AgentError};
-use crate::backoff::{Jitter, backoff};
+use crate::backoff::{Jitter, backoff_to_core};
 use crate::proto::{FromAgent, FromCore, from_core};
 use crate::refusal::Refusal;
 use crate::session::Session;
@@ -163,7 +163,7 @@ impl Link {
     /// Tries again after a while.
     pub(super) fn wait(&mut self, reason: &str) {
         self.failures = self.failures.saturating_add(1);
-        let pause = backoff(self.failures, Jitter::draw());
+        let pause = backoff_to_core(self.failures, Jitter::draw());
         let retry_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
         tracing::warn!(reason, attempt = self.failures, retry_ms, "not connected to the core");
         self.state = State::Waiting(Instant::now() + pause);

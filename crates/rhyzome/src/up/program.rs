@@ -84,7 +84,7 @@ impl Backoff {
     const FIRST: Duration = Duration::from_millis(200);
     const LONGEST: Duration = Duration::from_secs(10);
     /// A program that ran for this long had come up.
-    const WELL: Duration = Duration::from_secs(30);
+    const WELL: Duration = Duration::from_secs(10);
 
     /// The wait after a run of that length.
     pub fn after(&mut self, ran: Duration) -> Duration {
@@ -106,7 +106,7 @@ mod tests {
         let mut backoff = Backoff::default();
         let waits: Vec<u128> = (0..8).map(|_| backoff.after(Duration::ZERO).as_millis()).collect();
         assert_eq!(waits, [200, 400, 800, 1600, 3200, 6400, 10_000, 10_000]);
-        assert_eq!(backoff.after(Duration::from_secs(30)), Duration::from_millis(200));
+        assert_eq!(backoff.after(Duration::from_secs(10)), Duration::from_millis(200));
         assert_eq!(backoff.after(Duration::ZERO), Duration::from_millis(400));
     }
 }

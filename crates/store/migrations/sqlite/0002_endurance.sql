@@ -30,7 +30,7 @@ CREATE TABLE replica (
 -- Which core an agent's session is with, and an operation. The claims of the release before were leases of their own.
 ALTER TABLE agent ADD COLUMN replica TEXT;
 CREATE INDEX agent_by_replica ON agent (replica);
-CREATE INDEX operation_by_owner ON operation (owner);
+CREATE INDEX operation_by_owner ON operation (owner) WHERE owner IS NOT NULL;
 UPDATE operation SET owner = NULL, lease_until = NULL;
 UPDATE agent SET connected = 0;
 
@@ -70,3 +70,12 @@ DROP INDEX placement_by_hypervisor;
 CREATE INDEX tag_by_value ON tag (name, value, resource);
 CREATE INDEX reference_by_target ON reference (target, source);
 CREATE INDEX placement_by_hypervisor ON placement (hypervisor, instance);
+
+-- What is looked for all the time among much that is done: work that nobody does, what was not answered or brought about,
+-- who holds an object, and what is taken of each hypervisor.
+CREATE INDEX operation_unclaimed ON operation (owner, state, id) WHERE state IN ('pending', 'running');
+CREATE INDEX job_unanswered ON job (target, object) WHERE reported_epoch <> epoch OR reported_revision <> revision;
+CREATE INDEX job_pending ON job (target)
+    WHERE outcome IS NULL OR outcome <> 'applied' OR reported_revision <> revision OR reported_epoch <> epoch;
+CREATE INDEX job_by_object ON job (object, target);
+CREATE INDEX placement_room ON placement (hypervisor, vcpus, memory_mib, disk_bytes);

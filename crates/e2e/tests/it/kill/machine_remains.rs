@@ -36,6 +36,11 @@ pub fn differences(installation: &Installation, wishes: &Wishes) -> Vec<String> 
     };
     count("zones in the router's configuration", sections("firewall", "zone"), networks);
     count("name servers in the router's configuration", sections("dhcp", "dnsmasq"), networks);
+    let rules = printed("ip", &["netns", "exec", ROUTER, "nft", "list", "table", "inet", "fw4"]);
+    let zones = chains_of(&rules, "input_rz");
+    count("zones in the router's rules", zones, networks);
+    let taps = chains_of(&printed("nft", &["list", "table", "bridge", "rhyzome-libvirt"]), "rt");
+    count("machines in the host's rules", taps, instances);
     count("leases in the router's configuration", sections("dhcp", "host"), instances);
     differences
 }
@@ -59,6 +64,12 @@ fn files(folder: &std::path::Path) -> Vec<String> {
 
 fn links_named(links: &str, stem: &str) -> Vec<String> {
     let names = links.lines().filter_map(|line| line.split(": ").nth(1));
+    names.filter(|name| name.starts_with(stem)).map(str::to_owned).collect()
+}
+
+/// Chains of nft's whose names begin with `stem`.
+fn chains_of(rules: &str, stem: &str) -> Vec<String> {
+    let names = rules.lines().filter_map(|line| line.trim_start().strip_prefix("chain ")?.split_whitespace().next());
     names.filter(|name| name.starts_with(stem)).map(str::to_owned).collect()
 }
 
