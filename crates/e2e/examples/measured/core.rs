@@ -115,7 +115,7 @@ impl<'a> Core<'a> {
         let mut command = program("rhyzome-sim");
         let scenario_file = self.dir.join("scenario.json");
         std::fs::write(&scenario_file, scenario.to_string())?;
-        command.args(["serve", "--invitations"]).arg(&bundle).arg("--state-dir").arg(state.path());
+        command.args(["serve", "--invitations"]).arg(&bundle).arg("--state-dir").arg(state.path().join("members"));
         command.arg("--scenario").arg(scenario_file);
         let process = command.stdin(Stdio::null()).stderr(log).spawn()?;
         let simulation = Simulation { process, _state: state };

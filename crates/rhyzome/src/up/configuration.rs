@@ -65,6 +65,8 @@ pub fn openwrt(layout: &Layout, settings: &Settings) -> Value {
             "username": ROUTER_USER,
             "password_file": layout.secret("router-password"),
             "lock_file": layout.folder("rhyzome-openwrt").join("router.lock"),
+            // After a crash nothing can be changed for so long. Nobody is cut off from a router on the same machine.
+            "rollback_timeout_seconds": 30,
         },
         "segments": { "kind": "bridge" },
         "endpoint_host": settings.router.endpoint_host.clone().or_else(own_address),
