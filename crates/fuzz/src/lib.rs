@@ -49,14 +49,19 @@ impl Corpus {
 
     /// Feeds `target` every input as it is, and then mutated ones until the time is over.
     pub fn run(&self, target: impl Fn(&[u8])) {
+        self.run_keeping(&std::env::temp_dir(), target);
+    }
+
+    /// The same; an input that makes the target panic is kept in `dir`.
+    fn run_keeping(&self, dir: &Path, target: impl Fn(&[u8])) {
         let seed = number("RHYZOME_FUZZ_SEED").unwrap_or_else(seed);
         let until = Instant::now() + Duration::from_secs(number("RHYZOME_FUZZ_SECONDS").unwrap_or(SECONDS));
         println!("fuzzing with RHYZOME_FUZZ_SEED={seed}");
         bound_memory();
-        self.inputs.iter().for_each(|input| feed(&target, input, seed));
+        self.inputs.iter().for_each(|input| feed(&target, input, seed, dir));
         let (mut random, mut count) = (Random::new(seed), 0_u64);
         while Instant::now() < until {
-            feed(&target, &self.mutant(&mut random), seed);
+            feed(&target, &self.mutant(&mut random), seed, dir);
             count += 1;
         }
         println!("{count} inputs");
@@ -74,9 +79,9 @@ impl Corpus {
     }
 }
 
-fn feed(target: &impl Fn(&[u8]), input: &[u8], seed: u64) {
+fn feed(target: &impl Fn(&[u8]), input: &[u8], seed: u64, dir: &Path) {
     let Err(panic) = catch_unwind(AssertUnwindSafe(|| target(input))) else { return };
-    let file = std::env::temp_dir().join(format!("rhyzome-fuzz-{seed}-{}", std::process::id()));
+    let file = dir.join(format!("rhyzome-fuzz-{seed}-{}", std::process::id()));
     match std::fs::write(&file, input) {
         Ok(()) => println!("the input is in {}", file.display()),
         Err(error) => println!("the input could not be kept ({error}): {input:?}"),
@@ -114,8 +119,13 @@ mod tests {
     #[test]
     fn a_target_that_panics_on_a_rare_byte_is_found_out() {
         let corpus = Corpus::of([b"harmless".to_vec()]);
-        let found = catch_unwind(AssertUnwindSafe(|| corpus.run(|input| assert!(!input.contains(&b'\\')))));
+        let dir = tempfile::tempdir().unwrap();
+        let rare = |input: &[u8]| assert!(!input.contains(&b'\\'));
+        let found = catch_unwind(AssertUnwindSafe(|| corpus.run_keeping(dir.path(), rare)));
         assert!(found.is_err());
+        let kept: Vec<_> = std::fs::read_dir(dir.path()).unwrap().collect();
+        let [Ok(file)] = kept.as_slice() else { panic!("one input is kept: {kept:?}") };
+        assert!(std::fs::read(file.path()).unwrap().contains(&b'\\'));
     }
 
     #[test]

@@ -114,7 +114,7 @@ impl Jobs for Server {
             protocol: hello.protocol,
             until,
             number,
-            place: self.roll.enter(identity.agent, number),
+            place: self.roll.enter(&identity, number),
             sender,
             held,
             compared: false,

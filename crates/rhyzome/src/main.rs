@@ -42,9 +42,14 @@ enum Command {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let ansi = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    // A list such as rhyzome=debug says nothing of the rest.
+    let log = match arguments.log.default_level() {
+        Some(_) => arguments.log,
+        None => arguments.log.with_default(LevelFilter::INFO),
+    };
     tracing_subscriber::registry()
         .with(tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(ansi))
-        .with(arguments.log.with_default(LevelFilter::INFO))
+        .with(log)
         .init();
     pki::install_provider();
     let done = match tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build() {

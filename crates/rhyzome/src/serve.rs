@@ -116,6 +116,8 @@ pub fn be_alone(config: &ServeConfig) -> anyhow::Result<File> {
 
 /// Serves until SIGTERM or SIGINT.
 pub async fn run(options: ServeOptions) -> anyhow::Result<()> {
+    // Before anything else: whoever replaces a certificate while the core starts must not end it by saying so.
+    let hangup = unix::signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
     let config = read_config(options.config.as_deref())?;
     let authority = Authority::load(&config.authority_dir)?;
     let certificate = ServerCertificate::open(&config.tls, &authority, Clock::system())?;
@@ -145,7 +147,10 @@ pub async fn run(options: ServeOptions) -> anyhow::Result<()> {
     let (shutdown, end) = (CancellationToken::new(), CancellationToken::new());
     let mut parts: JoinSet<anyhow::Result<()>> = JoinSet::new();
     let (for_certificate, certificate_shutdown) = (Arc::clone(&core), shutdown.clone());
-    parts.spawn(async move { Ok(certificate.tend(for_certificate, certificate_shutdown).await?) });
+    parts.spawn(async move {
+        certificate.tend(for_certificate, hangup, certificate_shutdown).await;
+        Ok(())
+    });
     if options.only != Some(Part::Jobs) {
         let listener = bind(config.http.listen).await?;
         tracing::info!(http = %listener.local_addr()?, "the API is served");

@@ -8,7 +8,7 @@ use std::time::Duration;
 use config::{FileError, Tls};
 use jobs::listener::AgentTls;
 use pki::{Alpn, Authority, ClientAuth, Clock, KeyedCertificate, PkiError, Roots, SERVER_DAYS, ServerConfig};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::Signal;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -93,14 +93,13 @@ impl ServerCertificate {
         self.jobs.subscribe()
     }
 
-    /// Looks after the files until `shutdown`; at once where SIGHUP says so.
-    pub async fn tend(mut self, core: Arc<crate::core::Core>, shutdown: CancellationToken) -> std::io::Result<()> {
-        let mut hangup = signal(SignalKind::hangup())?;
+    /// Looks after the files until `shutdown`; at once where `hangup` says so.
+    pub async fn tend(mut self, core: Arc<crate::core::Core>, mut hangup: Signal, shutdown: CancellationToken) {
         let mut tick = interval(LOOK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                () = shutdown.cancelled() => return Ok(()),
+                () = shutdown.cancelled() => return,
                 _ = tick.tick() => {}
                 _ = hangup.recv() => tracing::info!("looking at the certificate's files"),
             }

@@ -168,7 +168,7 @@ impl<Mode> Session<'_, Mode> {
         Ok(connected > 0)
     }
 
-    /// Fails with [`StoreError::Fenced`] when a newer session of the same agent has begun, or when the
+    /// Fails with [`StoreError::Fenced`] when a newer session of the same target has begun, or when the
     /// agent was revoked or forgotten.
     pub async fn guard_agent(&mut self, agent: AgentId, session: i64) -> Result<()> {
         let newest: Option<i64> =
@@ -264,8 +264,8 @@ impl Session<'_, Write> {
         Ok(Some(EnrolledAgent { agent, target }))
     }
 
-    /// Records that an agent connected to a replica; the number of its session fences the ones before. One that was
-    /// revoked is not found.
+    /// Records that an agent connected to a replica; the number of its session fences the ones before, those of other
+    /// agents of its target too: a target has one master. One that was revoked is not found.
     pub async fn connect_agent(
         &mut self,
         agent: AgentId,
@@ -277,8 +277,9 @@ impl Session<'_, Write> {
     ) -> Result<i64> {
         let features = serde_json::to_string(features).map_err(|error| StoreError::Unusable(error.to_string()))?;
         let session: Option<i64> = self.fetch_optional_scalar(sql(
-            "UPDATE agent SET session = session + 1, connected = 1, software = $1, features = $2, last_seen_at = $3, \
-             replica = $4, protocol = $5 WHERE id = $6 AND revoked_at IS NULL RETURNING session",
+            "UPDATE agent SET session = 1 + (SELECT MAX(a.session) FROM agent a WHERE a.target = agent.target), \
+             connected = 1, software = $1, features = $2, last_seen_at = $3, replica = $4, protocol = $5 \
+             WHERE id = $6 AND revoked_at IS NULL RETURNING session",
         )
         .bind(software)
         .bind(features)
@@ -286,6 +287,12 @@ impl Session<'_, Write> {
         .bind(replica.to_string())
         .bind(protocol)
         .bind(agent.to_string()))
+        .await?;
+        self.execute(
+            sql("UPDATE agent SET session = session + 1, connected = 0, replica = NULL \
+                 WHERE id <> $1 AND target = (SELECT a.target FROM agent a WHERE a.id = $1)")
+            .bind(agent.to_string()),
+        )
         .await?;
         self.execute(
             sql("UPDATE target SET capacity = $1 WHERE id = (SELECT target FROM agent WHERE id = $2)")

@@ -74,12 +74,24 @@ fn what_the_core_says_is_read_or_refused() {
 
 #[test]
 fn desired_states_are_read_or_refused() {
+    let key = "HIgo9xNzJMWLKASShiTqIybxZ0U3wGLiUeJ1PKf8ykw=";
     let image = json!({"sha256": "ab".repeat(32), "file_size": 5, "virtual_size": 7});
     let corpus = [
         json!({"network": "net-1hcp2k7w8q3zd", "segment": 7, "mtu": 1420, "kind": "bridge"}),
         json!({"id": "img-1hcp2k7w8q3zd", "content": image}),
-        json!({"range": "10.0.0.10-10.0.0.100", "domain": "a.internal", "servers": ["192.0.2.1"], "private_key": {"value": "x"}}),
+        json!({
+            "id": "net-1hcp2k7w8q3zd", "slot": 1, "segment": 7, "subnet": "10.64.0.0/24", "router_address": "10.64.0.1",
+            "mtu": 1420, "dhcp": {"range": {"start": "10.64.0.10", "end": "10.64.0.100"}}, "lease_seconds": 3600,
+            "dns": {"domain": "a.internal", "servers": ["192.0.2.1"]}, "isolation": "internet",
+            "leases": {"ins-1hcp2k7w8q3zd": {"name": "a", "mac": "02:00:00:00:00:01", "address": "10.64.0.101"}},
+            "wireguard": {"port": 51820, "private_key": {"value": "x"}, "public_key": key},
+            "peers": {"peer-1hcp2k7w8q3zd": {"name": "p", "public_key": key, "address": "10.65.0.1"}},
+        }),
     ];
+    let [link, content, network] = corpus.each_ref();
+    serde_json::from_value::<desired::SegmentLink>(link.clone()).unwrap();
+    serde_json::from_value::<desired::Image>(content.clone()).unwrap();
+    serde_json::from_value::<desired::Network>(network.clone()).unwrap();
     Corpus::of(corpus.map(|state| state.to_string().into_bytes())).run(|bytes| {
         let _ = serde_json::from_slice::<desired::Network>(bytes);
         let _ = serde_json::from_slice::<desired::SegmentLink>(bytes);

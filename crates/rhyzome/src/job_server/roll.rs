@@ -1,15 +1,16 @@
-//! The sessions of this process, by agent: a newer one ends the older, and that of a revoked agent ends.
+//! The sessions of this process, by target: a newer one ends the older, and that of a revoked agent ends.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jobs::Refusal;
+use pki::AgentIdentity;
 use store::StoreError;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 use tonic::Status;
-use types::AgentId;
+use types::{AgentId, TargetId};
 
 use crate::core::Core;
 
@@ -21,8 +22,8 @@ const OVERLAP_MS: i64 = 60_000;
 /// Why a session ended before its agent ended it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Ended {
-    /// The same agent began another one.
-    #[error("a newer session of the same agent began")]
+    /// The same agent, or another one of its target, began another one.
+    #[error("a newer session of the same target began")]
     Superseded,
     /// The agent was revoked.
     #[error("the agent was revoked")]
@@ -46,10 +47,11 @@ impl Ended {
 /// All sessions of this process.
 #[derive(Default)]
 pub struct Roll {
-    sessions: Mutex<BTreeMap<AgentId, Entry>>,
+    sessions: Mutex<BTreeMap<TargetId, Entry>>,
 }
 
 struct Entry {
+    agent: AgentId,
     number: i64,
     end: watch::Sender<Option<Ended>>,
 }
@@ -57,37 +59,38 @@ struct Entry {
 /// One session's place on the roll, given up when it is dropped.
 pub struct Place {
     roll: Arc<Roll>,
-    agent: AgentId,
+    target: TargetId,
     number: i64,
     end: watch::Receiver<Option<Ended>>,
 }
 
 impl Roll {
-    /// Enters a session, whose number the database gave. The older of two ends.
-    pub fn enter(self: &Arc<Self>, agent: AgentId, number: i64) -> Place {
+    /// Enters a session, whose number the database gave. The older of two of one target ends.
+    pub fn enter(self: &Arc<Self>, identity: &AgentIdentity, number: i64) -> Place {
+        let AgentIdentity { agent, target, .. } = *identity;
         let (end, ended) = watch::channel(None);
         let mut sessions = self.sessions();
-        match sessions.get(&agent) {
+        match sessions.get(&target) {
             Some(other) if other.number > number => {
                 end.send_replace(Some(Ended::Superseded));
             }
             _ => {
-                if let Some(older) = sessions.insert(agent, Entry { number, end }) {
+                if let Some(older) = sessions.insert(target, Entry { agent, number, end }) {
                     older.end.send_replace(Some(Ended::Superseded));
                 }
             }
         }
-        Place { roll: Arc::clone(self), agent, number, end: ended }
+        Place { roll: Arc::clone(self), target, number, end: ended }
     }
 
     /// Ends the session of an agent.
     fn strike(&self, agent: AgentId, why: Ended) {
-        if let Some(entry) = self.sessions().get(&agent) {
+        if let Some(entry) = self.sessions().values().find(|entry| entry.agent == agent) {
             entry.end.send_replace(Some(why));
         }
     }
 
-    fn sessions(&self) -> MutexGuard<'_, BTreeMap<AgentId, Entry>> {
+    fn sessions(&self) -> MutexGuard<'_, BTreeMap<TargetId, Entry>> {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -107,8 +110,8 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         let mut sessions = self.roll.sessions();
-        if sessions.get(&self.agent).is_some_and(|entry| entry.number == self.number) {
-            sessions.remove(&self.agent);
+        if sessions.get(&self.target).is_some_and(|entry| entry.number == self.number) {
+            sessions.remove(&self.target);
         }
     }
 }
@@ -139,6 +142,7 @@ async fn revoked(core: &Core, since: i64) -> Result<(Vec<AgentId>, i64), StoreEr
 #[cfg(test)]
 mod tests {
     use futures_util::FutureExt;
+    use types::ClusterId;
 
     use super::*;
 
@@ -146,13 +150,18 @@ mod tests {
         AgentId::from_bits(number)
     }
 
+    fn of(agent: u64, target: u64) -> AgentIdentity {
+        let (agent, target) = (AgentId::from_bits(agent), TargetId::from_bits(target));
+        AgentIdentity { cluster: ClusterId::from_bits(1), agent, target }
+    }
+
     #[test]
-    fn the_newer_session_of_an_agent_ends_the_older_whichever_comes_first() {
+    fn the_newer_session_of_a_target_ends_the_older_whichever_comes_first() {
         let roll = Arc::new(Roll::default());
-        let (first, other) = (roll.enter(agent(1), 1), roll.enter(agent(2), 1));
+        let (first, other) = (roll.enter(&of(1, 1), 1), roll.enter(&of(2, 2), 1));
         assert_eq!(first.ended().now_or_never(), None);
-        let third = roll.enter(agent(1), 3);
-        let second = roll.enter(agent(1), 2);
+        let third = roll.enter(&of(3, 1), 3);
+        let second = roll.enter(&of(1, 1), 2);
         assert_eq!(first.ended().now_or_never(), Some(Ended::Superseded));
         assert_eq!(second.ended().now_or_never(), Some(Ended::Superseded));
         drop((first, second));
@@ -162,7 +171,7 @@ mod tests {
     #[test]
     fn a_revoked_agent_s_session_ends_and_others_go_on() {
         let roll = Arc::new(Roll::default());
-        let (first, other) = (roll.enter(agent(1), 1), roll.enter(agent(2), 1));
+        let (first, other) = (roll.enter(&of(1, 1), 1), roll.enter(&of(2, 2), 1));
         roll.strike(agent(1), Ended::Revoked);
         roll.strike(agent(3), Ended::Revoked);
         assert_eq!(first.ended().now_or_never(), Some(Ended::Revoked));

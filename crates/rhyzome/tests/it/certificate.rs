@@ -17,7 +17,7 @@ use types::{AgentId, ClusterId, Epoch};
 
 use crate::installation::{Installation, until};
 
-fn hello(protocol: u32) -> Hello {
+pub fn hello(protocol: u32) -> Hello {
     Hello {
         protocol,
         software: "test 1.0".to_owned(),
@@ -29,13 +29,13 @@ fn hello(protocol: u32) -> Hello {
     }
 }
 
-async fn enrolled(installation: &Installation, name: &str) -> Credentials {
+pub async fn enrolled(installation: &Installation, name: &str) -> Credentials {
     let file = installation.invite("router", name).await;
     let invitation: Invitation = std::fs::read_to_string(file).unwrap().parse().unwrap();
     enrol(&invitation, &installation.file(name)).await.unwrap()
 }
 
-fn signed(authority: &Authority, identity: &AgentIdentity, at: OffsetDateTime, days: u32) -> KeyedCertificate {
+pub fn signed(authority: &Authority, identity: &AgentIdentity, at: OffsetDateTime, days: u32) -> KeyedCertificate {
     let request = CertificateRequest::make("test").unwrap();
     let certificate = authority.sign_agent(&request.csr_pem, identity, at, days).unwrap();
     KeyedCertificate::from_pem(&certificate, &request.key_pem).unwrap()
@@ -199,7 +199,7 @@ async fn a_changed_certificate_is_taken_without_a_restart_and_a_broken_one_is_no
 }
 
 /// Runs openssl in `dir`.
-async fn openssl(dir: &Path, arguments: &str) {
+pub async fn openssl(dir: &Path, arguments: &str) {
     let done = Command::new("openssl").args(arguments.split(' ')).current_dir(dir).output().await;
     let done = done.expect("this test needs the package openssl");
     assert!(done.status.success(), "openssl {arguments}: {}", String::from_utf8_lossy(&done.stderr));

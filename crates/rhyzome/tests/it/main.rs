@@ -19,4 +19,7 @@ mod placement;
 mod recovery;
 mod refusal;
 mod replica;
+mod secrecy;
 mod segment;
+mod stranger;
+mod version_one;

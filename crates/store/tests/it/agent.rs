@@ -47,6 +47,34 @@ async fn a_newer_session_fences_the_older() {
 }
 
 #[tokio::test]
+async fn a_newer_session_fences_those_of_other_agents_of_its_target() {
+    let Ground { store, .. } = &Ground::new().await;
+    let mut session = store.write().await.unwrap();
+    let (target, me) = (router(&mut session).await, Caller::core());
+    let (first, second) =
+        (session.register_agent(&me, target).await.unwrap(), session.register_agent(&me, target).await.unwrap());
+    let elsewhere = session.ensure_target(&me, &crate::ground::tenant("garden"), "router", "edge").await.unwrap();
+    let other = session.register_agent(&me, elsewhere).await.unwrap();
+    let replica = replica(&mut session).await;
+    let none = serde_json::json!({});
+    let untouched = session.connect_agent(other, replica, 2, "test", &[], &none).await.unwrap();
+    let mut newest = 0;
+    let mut before = None;
+    for agent in [first, second, second, first, second] {
+        let number = session.connect_agent(agent, replica, 2, "test", &[], &none).await.unwrap();
+        assert!(number > newest, "numbers of one target only rise");
+        newest = number;
+        session.guard_agent(agent, number).await.unwrap();
+        if let Some((older, number)) = before.replace((agent, number)) {
+            assert!(matches!(session.guard_agent(older, number).await, Err(StoreError::Fenced)));
+            session.disconnect_agent(older, number).await.unwrap();
+        }
+        assert!(session.is_connected(target).await.unwrap());
+    }
+    session.guard_agent(other, untouched).await.unwrap();
+}
+
+#[tokio::test]
 async fn the_agents_of_a_dead_replica_are_away() {
     let Ground { store, .. } = &Ground::new().await;
     let mut session = store.write().await.unwrap();

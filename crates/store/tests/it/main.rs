@@ -5,6 +5,7 @@ mod agent;
 mod allocation;
 mod contention;
 mod ground;
+mod ipam;
 mod job;
 mod migration;
 mod opening;
