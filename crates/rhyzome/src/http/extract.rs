@@ -54,7 +54,13 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Refusal> {
-        let pairs = serde_html_form::Deserializer::from_bytes(parts.uri.query().unwrap_or_default().as_bytes());
+        let query = parts.uri.query().unwrap_or_default();
+        // Without a value a parameter would count as left out, and a filter that was meant would not be one.
+        let mut named = query.split('&').filter(|pair| !pair.is_empty());
+        if let Some(pair) = named.find(|pair| pair.split_once('=').is_none_or(|(_, value)| value.is_empty())) {
+            return Err(Refusal::fault(pair.trim_end_matches('='), "expected a value"));
+        }
+        let pairs = serde_html_form::Deserializer::from_bytes(query.as_bytes());
         match serde_path_to_error::deserialize(pairs) {
             Ok(value) => Ok(Self(value)),
             Err(error) => {

@@ -71,6 +71,7 @@ async fn lists_hold_what_was_asked_for() {
         (("network", "green"), "network: there is no network green"),
         (("tag", "parity"), "expected name:value"),
         (("state", "well"), "state: "),
+        (("state", ""), "state: expected a value"),
         (("hypervisor", "none"), "there is no hypervisor none"),
         (("imag", "tiny"), "did you mean \"image\""),
     ] {
