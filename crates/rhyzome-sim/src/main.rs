@@ -70,10 +70,14 @@ struct ServeOptions {
 
 fn main() -> ExitCode {
     let options = Options::parse();
+    let log = match options.log.default_level() {
+        Some(_) => options.log,
+        None => options.log.with_default(LevelFilter::ERROR),
+    };
     let ansi = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     tracing_subscriber::registry()
         .with(tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(ansi))
-        .with(options.log.with_default(LevelFilter::ERROR))
+        .with(log)
         .init();
     pki::install_provider();
     let done = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {

@@ -55,9 +55,9 @@ CREATE TABLE answer (
     token      TEXT COLLATE "C" NOT NULL REFERENCES token (id),
     key        TEXT COLLATE "C" NOT NULL,
     tenant     TEXT COLLATE "C" NOT NULL,
-    request    TEXT NOT NULL,
-    operation  TEXT,
-    body       TEXT NOT NULL,
+    request    TEXT COLLATE "C" NOT NULL,
+    operation  TEXT COLLATE "C",
+    body       TEXT COLLATE "C" NOT NULL,
     created_at BIGINT NOT NULL,
     PRIMARY KEY (token, key)
 );
