@@ -96,7 +96,7 @@ fn attack(me: &Wire, them: &Wire) {
         me.send(&frame);
         let honest = udp(THEIRS, MINE, (ME, 9), (THEM, 9), what.as_bytes());
         me.send(&honest);
-        assert_eq!(them.received_before(&honest), [] as [Vec<u8>; 0], "{what} passed");
+        assert_eq!(of_machines(them.received_before(&honest)), [] as [Vec<u8>; 0], "{what} passed");
     }
     // What is honest passes.
     for honest in [
@@ -106,12 +106,18 @@ fn attack(me: &Wire, them: &Wire) {
         udp(EVERYBODY, MINE, (ME, 68), (ALL, 67), b"renew"),
     ] {
         me.send(&honest);
-        assert_eq!(them.received_before(&honest), [] as [Vec<u8>; 0]);
+        assert_eq!(of_machines(them.received_before(&honest)), [] as [Vec<u8>; 0]);
     }
     // The bridge has not learnt a wrong place for anybody.
     let answer = udp(MINE, THEIRS, (THEM, 9), (ME, 9), b"answer");
     them.send(&answer);
     me.received_before(&answer);
+}
+
+/// What bears a machine's MAC address: the segment's other ports are this host's, whose kernel may speak at any time.
+fn of_machines(mut frames: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
+    frames.retain(|frame| frame.get(6..12).is_some_and(|source| [MINE, THEIRS].iter().any(|mac| mac == source)));
+    frames
 }
 
 fn tap(id: InstanceId) -> String {
