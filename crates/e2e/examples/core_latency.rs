@@ -18,7 +18,8 @@ use tokio_util::sync::CancellationToken;
 
 use core::{Core, made, quantile_ms, until};
 
-const INSTANCES: usize = 500;
+/// As many as the simulated hypervisor has processors for.
+const INSTANCES: usize = 400;
 const NETWORKS: usize = 200;
 const PATIENCE: Duration = Duration::from_secs(60);
 
