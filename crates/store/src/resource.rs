@@ -1,11 +1,13 @@
 //! Resources: the envelope, the status beside it, tags, references and conditions.
 
+use std::collections::BTreeMap;
+
 use sqlx::FromRow;
 use types::{Generation, ResourceId, ResourceName, Tags, TenantName};
 
 use crate::column::{json, narrow, parse};
 use crate::filter::{Condition, Filter};
-use crate::statement::sql;
+use crate::statement::{built, sql};
 use crate::{Caller, Result, Session, StoreError, Write};
 
 /// A resource as the database has it; spec and status are JSON of the kind's types.
@@ -174,11 +176,7 @@ impl<Mode> Session<'_, Mode> {
             .and(" ORDER BY r.id LIMIT ?", vec![limit.into()])
             .statement();
         let rows: Vec<Columns> = self.fetch_all(statement).await?;
-        let mut resources = Vec::with_capacity(rows.len());
-        for columns in rows {
-            resources.push(self.complete(columns).await?);
-        }
-        Ok(resources)
+        self.complete_all(rows).await
     }
 
     /// The resources that refer to `target`, a hundred at most.
@@ -207,35 +205,53 @@ impl<Mode> Session<'_, Mode> {
     }
 
     async fn complete(&mut self, columns: Columns) -> Result<ResourceRow> {
-        let tags: Vec<(String, String)> =
-            self.fetch_all(sql("SELECT name, value FROM tag WHERE resource = $1").bind(&columns.id)).await?;
-        let conditions: Vec<(String, i64, Option<String>, i64)> = self
-            .fetch_all(
-                sql("SELECT name, holds, reason, since FROM condition WHERE resource = $1 ORDER BY name")
-                    .bind(&columns.id),
-            )
+        let id = columns.id.clone();
+        self.complete_all(vec![columns]).await?.pop().ok_or_else(|| StoreError::not_found(id))
+    }
+
+    /// Adds tags and conditions, in one query each however many resources there are.
+    async fn complete_all(&mut self, page: Vec<Columns>) -> Result<Vec<ResourceRow>> {
+        if page.is_empty() {
+            return Ok(Vec::new());
+        }
+        let places: Vec<String> = (1..=page.len()).map(|place| format!("${place}")).collect();
+        let of_page = |select: &str, order: &str| {
+            let text = format!("{select} WHERE resource IN ({}) ORDER BY {order}", places.join(", "));
+            built(text, page.iter().map(|columns| (&columns.id).into()).collect())
+        };
+        let tags: Vec<(String, String, String)> =
+            self.fetch_all(of_page("SELECT resource, name, value FROM tag", "resource, name")).await?;
+        let conditions: Vec<(String, String, i64, Option<String>, i64)> = self
+            .fetch_all(of_page("SELECT resource, name, holds, reason, since FROM condition", "resource, name"))
             .await?;
-        Ok(ResourceRow {
-            id: parse("resource.id", &columns.id)?,
-            tenant: parse("resource.tenant", &columns.tenant)?,
-            kind: columns.kind,
-            name: parse("resource.name", &columns.name)?,
-            generation: Generation(narrow("resource.generation", columns.generation)?),
-            spec_version: narrow("resource.spec_version", columns.spec_version)?,
-            spec: json("resource.spec", &columns.spec)?,
-            state: columns.state,
-            status: json("status.body", &columns.body)?,
-            tags: tags
-                .iter()
-                .map(|(name, value)| Ok((parse("tag.name", name)?, parse("tag.value", value)?)))
-                .collect::<Result<Tags>>()?,
-            conditions: conditions
-                .into_iter()
-                .map(|(name, holds, reason, since)| ConditionRow { name, holds: holds != 0, reason, since })
-                .collect(),
-            created_at: columns.created_at,
-            updated_at: columns.updated_at,
-        })
+        let mut tags_of: BTreeMap<String, Tags> = BTreeMap::new();
+        for (resource, name, value) in tags {
+            tags_of.entry(resource).or_default().insert(parse("tag.name", &name)?, parse("tag.value", &value)?);
+        }
+        let mut conditions_of: BTreeMap<String, Vec<ConditionRow>> = BTreeMap::new();
+        for (resource, name, holds, reason, since) in conditions {
+            let condition = ConditionRow { name, holds: holds != 0, reason, since };
+            conditions_of.entry(resource).or_default().push(condition);
+        }
+        page.into_iter()
+            .map(|columns| {
+                Ok(ResourceRow {
+                    tags: tags_of.remove(&columns.id).unwrap_or_default(),
+                    conditions: conditions_of.remove(&columns.id).unwrap_or_default(),
+                    id: parse("resource.id", &columns.id)?,
+                    tenant: parse("resource.tenant", &columns.tenant)?,
+                    kind: columns.kind,
+                    name: parse("resource.name", &columns.name)?,
+                    generation: Generation(narrow("resource.generation", columns.generation)?),
+                    spec_version: narrow("resource.spec_version", columns.spec_version)?,
+                    spec: json("resource.spec", &columns.spec)?,
+                    state: columns.state,
+                    status: json("status.body", &columns.body)?,
+                    created_at: columns.created_at,
+                    updated_at: columns.updated_at,
+                })
+            })
+            .collect()
     }
 }
 
