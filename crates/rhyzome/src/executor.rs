@@ -25,6 +25,7 @@ use crate::core::Core;
 use crate::signal::Progress;
 use crate::{image_file, metric};
 use awaited::{Await, Finding};
+use conclusion::Ended;
 use step::Begun;
 pub use step::Step;
 
@@ -93,7 +94,7 @@ async fn work(core: &Core, claim: Claim) {
     let (mut waits, mut errors) = (false, 0);
     loop {
         match advance(core, claim, waits).await {
-            Ok(Stage::Ended) | Err(StoreError::Fenced) => return,
+            Ok(Stage::Ended(_)) | Err(StoreError::Fenced) => return,
             Ok(Stage::Waiting(awaits)) => {
                 errors = 0;
                 wait_for_progress(&mut progress, &awaits).await;
@@ -143,7 +144,7 @@ async fn wait_for_progress(progress: &mut broadcast::Receiver<Progress>, awaits:
 /// Where an operation stands after it was advanced.
 enum Stage {
     /// Nothing more will come of it.
-    Ended,
+    Ended(Ended),
     /// It goes on when there is news of these.
     Waiting(Vec<Await>),
 }
@@ -170,11 +171,17 @@ async fn advance(core: &Core, claim: Claim, waits: bool) -> Result<Stage, StoreE
         core.signals.jobs(target);
     }
     core.signals.event();
-    if matches!(look.stage, Stage::Ended)
-        && matches!(operation.resource, ResourceId::Image(_))
-        && let Err(error) = image_file::sweep(core, false).await
-    {
-        tracing::warn!(error = format!("{error:#}"), "images' files could not be tidied up");
+    if let Stage::Ended(ended) = &look.stage {
+        metric::operation(&operation.action, ended.state, ended.took);
+        if ended.state == "failed" {
+            // What takes it back waits to be claimed.
+            core.signals.operation();
+        }
+        if matches!(operation.resource, ResourceId::Image(_))
+            && let Err(error) = image_file::sweep(core, false).await
+        {
+            tracing::warn!(error = format!("{error:#}"), "images' files could not be tidied up");
+        }
     }
     Ok(look.stage)
 }
@@ -213,8 +220,8 @@ async fn take_steps(
     let mut rendered = Vec::new();
     let enduring = is_enduring(&operation.action);
     if let Some(reason) = operation.cancel_reason.as_ref().filter(|_| !enduring) {
-        conclusion::fail(core, session, claim, operation, reason, &mut rendered).await?;
-        return Ok(Look { stage: Stage::Ended, rendered });
+        let ended = conclusion::fail(core, session, claim, operation, reason, &mut rendered).await?;
+        return Ok(Look { stage: Stage::Ended(ended), rendered });
     }
     for row in operation.steps.iter().filter(|step| step.state != "done") {
         let step = Step::named(&row.name)?;
@@ -236,8 +243,8 @@ async fn take_steps(
                     return Ok(Look { stage: Stage::Waiting(Vec::new()), rendered });
                 }
                 Begun::Impossible(reason) => {
-                    conclusion::fail(core, session, claim, operation, &reason, &mut rendered).await?;
-                    return Ok(Look { stage: Stage::Ended, rendered });
+                    let ended = conclusion::fail(core, session, claim, operation, &reason, &mut rendered).await?;
+                    return Ok(Look { stage: Stage::Ended(ended), rendered });
                 }
             },
         };
@@ -248,8 +255,8 @@ async fn take_steps(
                 go_on(session, claim, operation).await?;
             }
             Finding::Refused(reason) if !enduring => {
-                conclusion::fail(core, session, claim, operation, &reason, &mut rendered).await?;
-                return Ok(Look { stage: Stage::Ended, rendered });
+                let ended = conclusion::fail(core, session, claim, operation, &reason, &mut rendered).await?;
+                return Ok(Look { stage: Stage::Ended(ended), rendered });
             }
             Finding::Waiting(reason) | Finding::Refused(reason) => {
                 wait(session, claim, operation, row.position, "running", &reason).await?;
@@ -264,8 +271,8 @@ async fn take_steps(
         };
         session.add_event(&caller, &event).await?;
     }
-    conclusion::succeed(session, claim, operation).await?;
-    Ok(Look { stage: Stage::Ended, rendered })
+    let ended = conclusion::succeed(session, claim, operation).await?;
+    Ok(Look { stage: Stage::Ended(ended), rendered })
 }
 
 /// Neither a delete nor what takes a failed operation back can fail: there is nothing to return to.

@@ -10,7 +10,6 @@ use super::DEADLINE_MS;
 use super::step::{Begun, Step};
 use crate::core::Core;
 use crate::kind;
-use crate::metric;
 use crate::render::{self, read};
 
 /// What the action of an operation ends in that takes a failed one back.
@@ -18,12 +17,27 @@ pub const WITHDRAW: &str = ".withdraw";
 /// How long a peer's address rests after its peer is gone, in milliseconds.
 const PEER_REST_MS: i64 = 60_000;
 
+/// That an operation has ended. Who counts it does so when the transaction is through: until then it may run again.
+pub struct Ended {
+    /// How: `succeeded` or `failed`.
+    pub state: &'static str,
+    /// How long after it was asked for.
+    pub took: Duration,
+}
+
+impl Ended {
+    fn new(state: &'static str, session: &Session<'_, Write>, operation: &OperationRow) -> Self {
+        let took = Duration::from_millis(u64::try_from(session.now() - operation.created_at).unwrap_or(0));
+        Self { state, took }
+    }
+}
+
 /// All steps are done.
 pub async fn succeed(
     session: &mut Session<'_, Write>,
     claim: Claim,
     operation: &OperationRow,
-) -> Result<(), StoreError> {
+) -> Result<Ended, StoreError> {
     let caller = Caller::core();
     let resource = operation.resource;
     let deleted = operation.action.ends_with(".delete");
@@ -51,18 +65,12 @@ pub async fn succeed(
     };
     session.add_event(&caller, &event).await?;
     session.finish_operation(claim, "succeeded", None).await?;
-    metric::operation(&operation.action, "succeeded", age(session, operation));
     if deleted {
         release(session, resource).await?;
         session.forget_resource(&caller, resource).await?;
     }
     tracing::info!(operation = %operation.id, resource = %resource, action = operation.action, "an operation succeeded");
-    Ok(())
-}
-
-/// How long ago an operation was asked for.
-fn age(session: &Session<'_, Write>, operation: &OperationRow) -> Duration {
-    Duration::from_millis(u64::try_from(session.now() - operation.created_at).unwrap_or(0))
+    Ok(Ended::new("succeeded", session, operation))
 }
 
 /// Returns a resource's allocations to their pools: every target that held them has confirmed that it does not.
@@ -123,7 +131,7 @@ pub async fn fail(
     operation: &OperationRow,
     reason: &str,
     rendered: &mut Vec<TargetId>,
-) -> Result<(), StoreError> {
+) -> Result<Ended, StoreError> {
     let caller = Caller::core();
     let resource = operation.resource;
     // The rows in hand may be older than this transaction; what was begun in it must be undone too.
@@ -166,7 +174,6 @@ pub async fn fail(
     session.set_condition(&caller, resource, "applied", updating, Some(reason)).await?;
     session.set_condition(&caller, resource, "stuck", false, None).await?;
     session.finish_operation(claim, "failed", Some(reason)).await?;
-    metric::operation(&operation.action, "failed", age(session, operation));
     let event = NewEvent { resource, change: "updated", operation: Some(operation.id), message: Some(reason) };
     session.add_event(&caller, &event).await?;
     tracing::warn!(operation = %operation.id, resource = %resource, action = operation.action, reason, "an operation failed");
@@ -174,22 +181,16 @@ pub async fn fail(
         true => begun.iter().map(|row| Step::named(&row.name)).collect::<Result<Vec<_>, _>>()?,
         false => kind::plan(resource).delete.to_vec(),
     };
-    withdraw(core, session, resource, &steps).await
+    withdraw(session, resource, &steps).await?;
+    Ok(Ended::new("failed", session, operation))
 }
 
 /// Records the operation that follows a failed one until every target has confirmed.
-async fn withdraw(
-    core: &Core,
-    session: &mut Session<'_, Write>,
-    resource: ResourceId,
-    steps: &[Step],
-) -> Result<(), StoreError> {
+async fn withdraw(session: &mut Session<'_, Write>, resource: ResourceId, steps: &[Step]) -> Result<(), StoreError> {
     let id = OperationId::make(session.now_unsigned()).map_err(|error| StoreError::Unusable(error.to_string()))?;
     let action = format!("{}{WITHDRAW}", kind::plan(resource).noun);
     let names: Vec<&str> = steps.iter().map(|step| step.name()).collect();
     let new =
         NewOperation { id, resource, action: &action, deadline_ms: DEADLINE_MS, previous_spec: None, steps: &names };
-    session.add_operation(&Caller::core(), &new).await?;
-    core.signals.operation();
-    Ok(())
+    session.add_operation(&Caller::core(), &new).await
 }

@@ -165,7 +165,7 @@ impl Trial {
     pub async fn under_way(&self) -> Vec<OperationRow> {
         let mut session = self.core().store.read().await.unwrap();
         let rows = session.operations(&Caller::core(), None, 1000).await.unwrap();
-        rows.into_iter().filter(|row| matches!(row.state.as_str(), "pending" | "running")).collect()
+        rows.into_iter().filter(OperationRow::is_under_way).collect()
     }
 
     /// Whether something is true of a resource, if anything is known of it.
