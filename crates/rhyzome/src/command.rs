@@ -3,3 +3,4 @@
 pub mod admin;
 pub mod output;
 pub mod pki;
+pub mod table;

@@ -38,6 +38,13 @@ pub struct OperationRow {
     pub steps: Vec<StepRow>,
 }
 
+impl OperationRow {
+    /// Whether it has not ended.
+    pub fn is_under_way(&self) -> bool {
+        matches!(self.state.as_str(), "pending" | "running")
+    }
+}
+
 /// One step of an operation.
 #[derive(Clone, Debug)]
 pub struct StepRow {

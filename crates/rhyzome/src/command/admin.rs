@@ -2,6 +2,7 @@
 
 mod agent;
 mod backup;
+mod consent;
 mod doctor;
 mod operation;
 mod orphan;
@@ -11,7 +12,6 @@ mod roster;
 mod target;
 mod token;
 
-use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -76,17 +76,6 @@ async fn open(config: Option<&Path>) -> anyhow::Result<(ServeConfig, store::Stor
     let config = read_config(config)?;
     let store = open_store(&config).await?;
     Ok((config, store))
-}
-
-/// Asks a person at the terminal. Where there is none, nothing is done without being told so.
-fn agrees(question: &str) -> anyhow::Result<bool> {
-    if !std::io::stdin().is_terminal() {
-        anyhow::bail!("{question}? say --yes, as there is no terminal to ask at");
-    }
-    eprint!("{question}? [y/N] ");
-    let mut answer = String::new();
-    std::io::stdin().read_line(&mut answer).context("no answer")?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
 /// 256 random bits as text.

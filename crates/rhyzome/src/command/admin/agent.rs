@@ -9,7 +9,8 @@ use jobs::bundle::{self, Invited, InvitedKind};
 use store::{Caller, NewInvitation};
 use types::{AgentId, InvitationId, TenantName};
 
-use super::roster::{self, Consent, Form};
+use super::consent::Consent;
+use super::roster::{self, Form};
 use super::{hand_over, random_text};
 use crate::http::digest;
 use crate::serve::{open_store, read_config};
@@ -89,9 +90,8 @@ pub enum AgentCommand {
         /// The core's configuration.
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
-        /// Do not ask.
-        #[arg(long)]
-        yes: bool,
+        #[command(flatten)]
+        consent: Consent,
         /// The agent, as list shows it.
         agent: AgentId,
     },
@@ -100,9 +100,8 @@ pub enum AgentCommand {
         /// The core's configuration.
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
-        /// Do not ask.
-        #[arg(long)]
-        yes: bool,
+        #[command(flatten)]
+        consent: Consent,
         /// The agent, as list shows it.
         agent: AgentId,
     },
@@ -144,12 +143,8 @@ pub async fn run(command: AgentCommand) -> anyhow::Result<()> {
             roster::register(config.as_deref(), &tenant, kind.invited().word(), &name).await
         }
         AgentCommand::List { config, output } => roster::list(config.as_deref(), output).await,
-        AgentCommand::Revoke { config, yes, agent } => {
-            roster::revoke(config.as_deref(), agent, Consent::of_flag(yes)).await
-        }
-        AgentCommand::Forget { config, yes, agent } => {
-            roster::forget(config.as_deref(), agent, Consent::of_flag(yes)).await
-        }
+        AgentCommand::Revoke { config, consent, agent } => roster::revoke(config.as_deref(), agent, consent).await,
+        AgentCommand::Forget { config, consent, agent } => roster::forget(config.as_deref(), agent, consent).await,
     }
 }
 

@@ -82,7 +82,7 @@ pub async fn run(command: OperationCommand) -> anyhow::Result<()> {
 
 async fn list(store: &Store, all: bool) -> anyhow::Result<()> {
     let rows = store.read().await?.operations(&Caller::core(), None, LIMIT).await?;
-    for row in rows.iter().filter(|row| all || is_under_way(row)) {
+    for row in rows.iter().filter(|row| all || row.is_under_way()) {
         output::line(format_args!(
             "{}  {:<9}  {:<18}  {}  {}",
             row.id,
@@ -105,7 +105,7 @@ fn show(row: &OperationRow) -> anyhow::Result<()> {
         ("asked at", at(row.created_at)),
         ("moved at", at(row.updated_at)),
     ];
-    if is_under_way(row) {
+    if row.is_under_way() {
         lines.push(("stuck from", at(row.deadline_at)));
     }
     lines.extend(row.finished_at.map(|time| ("ended at", at(time))));
@@ -125,7 +125,7 @@ async fn retry(store: &Store, id: OperationId) -> anyhow::Result<()> {
     let caller = Caller::core();
     let repeated = store::transact!(store, async |session| -> anyhow::Result<_> {
         let row = session.operation(&caller, id).await?;
-        ensure!(is_under_way(&row), "{id} has {}: ask for the change again", row.state);
+        ensure!(row.is_under_way(), "{id} has {}: ask for the change again", row.state);
         let awaited = executor::awaited_objects(&row)?;
         for (target, object) in &awaited {
             session.repeat_job(*target, &object.to_string()).await?;
@@ -143,7 +143,7 @@ async fn cancel(store: &Store, id: OperationId) -> anyhow::Result<()> {
     let caller = Caller::core();
     store::transact!(store, async |session| -> anyhow::Result<()> {
         let row = session.operation(&caller, id).await?;
-        ensure!(is_under_way(&row), "{id} has {} already", row.state);
+        ensure!(row.is_under_way(), "{id} has {} already", row.state);
         ensure!(
             !executor::is_enduring(&row.action),
             "{id} is a {}, which cannot be taken back: it ends when its targets have confirmed, or were declared lost",
@@ -155,10 +155,6 @@ async fn cancel(store: &Store, id: OperationId) -> anyhow::Result<()> {
     .await?;
     output::line(format_args!("{id} is given up as soon as a core looks at it, within seconds where one runs"))?;
     Ok(())
-}
-
-fn is_under_way(row: &OperationRow) -> bool {
-    matches!(row.state.as_str(), "pending" | "running")
 }
 
 fn at(unix_ms: i64) -> String {

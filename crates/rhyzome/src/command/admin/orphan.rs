@@ -9,7 +9,8 @@ use jobs::Object;
 use store::{Caller, HeldRow, Session, StoreError, Write};
 use types::TargetId;
 
-use super::{agrees, open};
+use super::consent::Consent;
+use super::open;
 use crate::command::output;
 use crate::render;
 use crate::serve_config::ServeConfig;
@@ -38,9 +39,8 @@ pub enum OrphanCommand {
         /// The core's configuration.
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
-        /// Do not ask.
-        #[arg(long)]
-        yes: bool,
+        #[command(flatten)]
+        consent: Consent,
         /// The target's name or id.
         target: String,
         /// The object, as in instance/inst-….
@@ -76,12 +76,10 @@ pub async fn run(command: OrphanCommand) -> anyhow::Result<()> {
             store.close().await;
             output::line(format_args!("{object} belongs to its resource again"))?;
         }
-        OrphanCommand::Delete { config, yes, target, object } => {
+        OrphanCommand::Delete { config, consent, target, object } => {
             let (_, store) = open(config.as_deref()).await?;
             let question = format!("take {object} away from {target}, with all that is on it");
-            if !yes && !agrees(&question)? {
-                bail!("nothing was changed");
-            }
+            consent.ask(&question, "nothing was changed")?;
             store::transact!(store, async |session| -> anyhow::Result<()> {
                 let orphan = find(session, &target, object).await?;
                 Ok(session.bury_orphan(&orphan, object.resource()).await?)

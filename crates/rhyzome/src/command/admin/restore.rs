@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context, bail};
 use store::{Database, Store, StoreError};
 
-use super::agrees;
+use super::consent::Consent;
 use crate::command::output;
 use crate::serve::{be_alone, open_store, read_config, read_secret_key};
 use crate::serve_config::ServeConfig;
@@ -19,9 +19,8 @@ pub struct RestoreOptions {
     /// The core's configuration.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Do not ask.
-    #[arg(long)]
-    yes: bool,
+    #[command(flatten)]
+    consent: Consent,
     /// The backup.
     #[arg(value_name = "BACKUP")]
     file: PathBuf,
@@ -35,9 +34,8 @@ pub async fn run(options: RestoreOptions) -> anyhow::Result<()> {
     }
     let database = config.database.database(&config.data_dir)?;
     anyhow::ensure!(options.file.exists(), "there is no {}", options.file.display());
-    if !options.yes && !agrees(&format!("put {} in the place of {database}", options.file.display()))? {
-        bail!("nothing was changed");
-    }
+    let question = format!("put {} in the place of {database}", options.file.display());
+    options.consent.ask(&question, "nothing was changed")?;
     let before = epoch_before(&config).await;
     let (kept, store) = match &database {
         Database::Sqlite(path) => {

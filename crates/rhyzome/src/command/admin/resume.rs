@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use anyhow::bail;
 use store::{Caller, HeldRow, JobRow, Read, Session, StoreError};
 
-use super::{agrees, open};
+use super::consent::Consent;
+use super::open;
 use crate::command::output;
 
 /// What resuming is told.
@@ -15,9 +15,8 @@ pub struct ResumeOptions {
     /// The core's configuration.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Do not ask.
-    #[arg(long)]
-    yes: bool,
+    #[command(flatten)]
+    consent: Consent,
 }
 
 /// Shows the differences, asks, and lets the installation go on.
@@ -33,9 +32,7 @@ pub async fn run(options: ResumeOptions) -> anyhow::Result<()> {
         output::line(line)?;
     }
     drop(session);
-    if !options.yes && !agrees("let the installation go on")? {
-        bail!("it stays paused");
-    }
+    options.consent.ask("let the installation go on", "it stays paused")?;
     let resumed: Result<(), StoreError> = store::transact!(store, async |session| session.resume().await).await;
     resumed?;
     store.close().await;
@@ -73,7 +70,7 @@ async fn differences(session: &mut Session<'_, Read>) -> anyhow::Result<Vec<Stri
         lines.push(format!("{}: {same} objects as the backup has them", target.name));
     }
     for row in session.operations(&caller, None, 10_000).await? {
-        if matches!(row.state.as_str(), "pending" | "running") {
+        if row.is_under_way() {
             lines.push(format!("{}: {} of {} goes on", row.id, row.action, row.resource));
         }
     }

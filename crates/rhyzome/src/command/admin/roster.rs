@@ -1,6 +1,5 @@
 //! The agents of an installation as a person sees and dismisses them.
 
-use std::io::{BufRead, IsTerminal, Write};
 use std::path::Path;
 
 use anyhow::{Context, bail};
@@ -10,8 +9,12 @@ use pki::AgentIdentity;
 use store::{AgentRecord, Caller, StoreError};
 use types::{AgentId, TenantName};
 
-use super::super::output;
+use super::consent::Consent;
+use crate::command::{output, table};
 use crate::serve::{open_store, read_config};
+
+/// What is told who does not agree.
+const UNDONE: &str = "nothing was done";
 
 /// How a list is printed.
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -32,7 +35,7 @@ pub async fn list(config: Option<&Path>, form: Form) -> anyhow::Result<()> {
             let items: Vec<_> = records.iter().map(as_json).collect();
             output::line(serde_json::to_string_pretty(&items)?)?;
         }
-        Form::Table => output::whole(table(&records))?,
+        Form::Table => output::whole(columns(&records))?,
     }
     Ok(())
 }
@@ -45,10 +48,11 @@ pub async fn revoke(config: Option<&Path>, agent: AgentId, consent: Consent) -> 
         output::line(format_args!("{agent} is revoked already"))?;
         return Ok(());
     }
-    consent.ask(&format!(
+    let deed = format!(
         "{} {} is cut off from the core and gets no more jobs or secrets; what runs there goes on. It can be invited again.",
         record.kind, record.name
-    ))?;
+    );
+    consent.ask(&format!("{deed}\nGo on"), UNDONE)?;
     let written: Result<bool, StoreError> =
         store::transact!(store, async |session| session.revoke_agent(&Caller::core(), agent).await).await;
     written?;
@@ -63,7 +67,8 @@ pub async fn forget(config: Option<&Path>, agent: AgentId, consent: Consent) -> 
     if record.revoked_at.is_none() {
         bail!("{agent} is not revoked: rhyzome admin agent revoke {agent} comes first");
     }
-    consent.ask(&format!("the record of {agent} of {} {} is removed", record.kind, record.name))?;
+    let deed = format!("the record of {agent} of {} {} is removed", record.kind, record.name);
+    consent.ask(&format!("{deed}\nGo on"), UNDONE)?;
     let written: Result<bool, StoreError> =
         store::transact!(store, async |session| session.forget_agent(&Caller::core(), agent).await).await;
     written?;
@@ -84,40 +89,6 @@ pub async fn register(config: Option<&Path>, tenant: &TenantName, kind: &str, na
     Ok(output::line(identity)?)
 }
 
-/// Whether a person has to agree.
-#[derive(Clone, Copy, Debug)]
-pub enum Consent {
-    /// It was given with `--yes`.
-    Given,
-    /// It is asked for on the terminal.
-    Asked,
-}
-
-impl Consent {
-    /// What `--yes` says.
-    pub fn of_flag(yes: bool) -> Self {
-        if yes { Self::Given } else { Self::Asked }
-    }
-
-    fn ask(self, what: &str) -> anyhow::Result<()> {
-        match self {
-            Self::Given => Ok(()),
-            Self::Asked if !std::io::stdin().is_terminal() => bail!("{what}\nthat needs --yes"),
-            Self::Asked => {
-                let mut terminal = std::io::stderr();
-                write!(terminal, "{what}\nGo on? [y/N] ")?;
-                terminal.flush()?;
-                let mut answer = String::new();
-                std::io::stdin().lock().read_line(&mut answer)?;
-                match answer.trim() {
-                    "y" | "Y" | "yes" => Ok(()),
-                    _ => bail!("nothing was done"),
-                }
-            }
-        }
-    }
-}
-
 async fn find(store: &store::Store, agent: AgentId) -> anyhow::Result<AgentRecord> {
     let records = store.read().await?.agent_records(&Caller::core()).await?;
     let found = records.into_iter().find(|record| record.agent.agent == agent);
@@ -132,7 +103,7 @@ fn state(record: &AgentRecord) -> &'static str {
     }
 }
 
-fn table(records: &[AgentRecord]) -> String {
+fn columns(records: &[AgentRecord]) -> String {
     let heads = ["AGENT", "KIND", "NAME", "TENANT", "STATE", "PROTOCOL", "SOFTWARE", "LAST SEEN"].map(str::to_owned);
     let rows = records.iter().map(|record| {
         [
@@ -147,13 +118,7 @@ fn table(records: &[AgentRecord]) -> String {
         ]
     });
     let rows: Vec<[String; 8]> = std::iter::once(heads).chain(rows).collect();
-    let widths: [usize; 8] =
-        std::array::from_fn(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default());
-    let line = |row: &[String; 8]| {
-        let cells: Vec<String> = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
-        format!("{}\n", cells.join("  ").trim_end())
-    };
-    rows.iter().map(line).collect()
+    table::aligned(&rows)
 }
 
 fn as_json(record: &AgentRecord) -> serde_json::Value {

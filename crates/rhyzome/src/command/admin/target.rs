@@ -1,6 +1,5 @@
 //! `rhyzome admin target`: what may be placed where.
 
-use std::io::{self, IsTerminal, Write as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{bail, ensure};
@@ -9,7 +8,8 @@ use jobs::observed::Capacity;
 use store::{AgentRow, Availability, Caller, HypervisorRow, Session, Store};
 use types::{InstanceId, TargetId};
 
-use crate::command::output;
+use super::consent::Consent;
+use crate::command::{output, table};
 use crate::loss;
 use crate::serve::{open_store, read_config};
 
@@ -31,9 +31,8 @@ pub enum TargetCommand {
     Lost {
         #[command(flatten)]
         which: Which,
-        /// Do not ask.
-        #[arg(long)]
-        yes: bool,
+        #[command(flatten)]
+        consent: Consent,
     },
 }
 
@@ -93,11 +92,11 @@ pub async fn run(command: TargetCommand) -> anyhow::Result<()> {
             store.close().await;
             Ok(output::line(format_args!("{} takes instances again", row.target.name))?)
         }
-        TargetCommand::Lost { which, yes } => lose(&which, yes).await,
+        TargetCommand::Lost { which, consent } => lose(&which, consent).await,
     }
 }
 
-async fn lose(which: &Which, yes: bool) -> anyhow::Result<()> {
+async fn lose(which: &Which, consent: Consent) -> anyhow::Result<()> {
     let store = open(which).await?;
     let (row, left) = {
         let mut session = store.read().await?;
@@ -118,16 +117,7 @@ async fn lose(which: &Which, yes: bool) -> anyhow::Result<()> {
         said += ". Its agent is connected at this moment and is told to remove all of it";
     }
     eprintln!("{said}.");
-    if !yes {
-        ensure!(io::stdin().is_terminal(), "nobody can be asked here: give --yes to declare {name} lost");
-        eprint!("Declare {name} lost? [y/N] ");
-        io::stderr().flush()?;
-        let mut answer = String::new();
-        io::stdin().read_line(&mut answer)?;
-        if !matches!(answer.trim(), "y" | "Y" | "yes") {
-            bail!("nothing was changed");
-        }
-    }
+    consent.ask(&format!("Declare {name} lost"), "nothing was changed")?;
     let moved = store::transact!(store, async |session| loss::declare(session, row.target.id).await).await?;
     store.close().await;
     Ok(output::line(format_args!("{name} is lost; {} instances start elsewhere", moved.len()))?)
@@ -147,14 +137,7 @@ async fn list(config: Option<&Path>) -> anyhow::Result<()> {
         let taken = hypervisors.iter().find(|hypervisor| hypervisor.id == row.target.id);
         lines.push(columns(&row, taken));
     }
-    let widths: Vec<usize> =
-        (0..lines[0].len()).map(|column| lines.iter().map(|line| line[column].len()).max().unwrap_or(0)).collect();
-    for line in &lines {
-        let padded: Vec<String> =
-            line.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}", width = *width)).collect();
-        output::line(padded.join("  ").trim_end())?;
-    }
-    Ok(())
+    Ok(output::whole(table::aligned(&lines))?)
 }
 
 fn columns(row: &AgentRow, hypervisor: Option<&HypervisorRow>) -> [String; 9] {
