@@ -1,0 +1,7 @@
+//! The fleet manager for OpenWrt devices: device agent, master and backup master in one small program.
+//!
+//! What a node knows and decides is in the crate `fleet`; here it meets sockets, flash, ubus and people.
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+pub mod command;
