@@ -10,13 +10,16 @@ mod text;
 mod device;
 mod hash;
 mod key;
+mod moment;
 mod name;
 mod random;
 mod section;
+pub mod wire;
 
 pub use device::{DeviceId, Role};
 pub use hash::{ChangeId, ContentHash, EntryId, FleetId, Hash, Head, LogIndex};
 pub use key::{NodeKey, NodeSecret, NoiseKey, SealingKey, VerifyKey};
+pub use moment::Moment;
 pub use name::{DeviceName, GroupName, UserName};
 pub use random::Random;
 pub use section::{Scope, SectionPath};
