@@ -1,12 +1,18 @@
 //! The connections to the database, and the transactions that begin on them.
 
+use std::time::Duration;
+
+use sqlx::error::DatabaseError;
 use sqlx::postgres::{PgPool, PgPoolOptions};
-use sqlx::sqlite::{SqlitePool, SqlitePoolOptions};
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions};
+use tokio::time::Instant;
 
 use crate::Result;
 use crate::database::{BUSY, Database, sqlite_options};
 use crate::transaction::Transaction;
 
+/// Between two tries to open a file that another is turning into a database.
+const AGAIN: Duration = Duration::from_millis(20);
 /// Connections to SQLite that only read.
 const READERS: u32 = 4;
 /// What cores that migrate or make an installation take turns for: "rhyz" in ASCII.
@@ -26,11 +32,7 @@ impl Pool {
         match database {
             Database::Sqlite(path) => {
                 let options = sqlite_options(path);
-                let writer = SqlitePoolOptions::new()
-                    .max_connections(1)
-                    .acquire_timeout(BUSY)
-                    .connect_with(options.clone())
-                    .await?;
+                let writer = connect_writer(&options).await?;
                 let reader = SqlitePoolOptions::new()
                     .max_connections(READERS)
                     .acquire_timeout(BUSY)
@@ -96,4 +98,24 @@ impl Pool {
             Self::Postgres(pool) => pool.close().await,
         }
     }
+}
+
+/// Of two that turn an empty file's journal into a write-ahead log at the same time, SQLite lets neither wait for the
+/// other, whatever the busy timeout says: who comes second tries again.
+async fn connect_writer(options: &SqliteConnectOptions) -> Result<SqlitePool> {
+    let deadline = Instant::now() + BUSY;
+    loop {
+        let pool = SqlitePoolOptions::new().max_connections(1).acquire_timeout(BUSY);
+        match pool.connect_with(options.clone()).await {
+            Err(sqlx::Error::Database(error)) if is_busy(&*error) && Instant::now() < deadline => {
+                tokio::time::sleep(AGAIN).await;
+            }
+            connected => return Ok(connected?),
+        }
+    }
+}
+
+/// Whether another connection was in the way: SQLITE_BUSY, of whose extended codes it is the lowest byte.
+fn is_busy(error: &dyn DatabaseError) -> bool {
+    error.code().and_then(|code| code.parse::<u32>().ok()).is_some_and(|code| code & 0xff == 5)
 }
