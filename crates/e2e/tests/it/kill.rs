@@ -25,6 +25,9 @@ use wishes::Wishes;
 
 /// How long after the last kill everything must be as asked.
 const RECOVERY: Duration = Duration::from_secs(120);
+/// Kills at most while things are asked for, and again while they are given up: some requests wait for others to end, and
+/// where the machine is slow nothing ends between two kills.
+const KILLS: usize = 20;
 /// How long a program that was killed may be away.
 const RESTART: Duration = Duration::from_secs(30);
 const LOOK: Duration = Duration::from_millis(250);
@@ -119,10 +122,11 @@ async fn weather(
     settle("nothing", seed, installation, &client, &wishes, &remains).await;
 }
 
-/// Kills all programs, one after the other in an order of chance, again and again until all was asked for.
+/// Kills all programs, one after the other in an order of chance, again and again until all was asked for or there were
+/// enough kills.
 async fn rage(installation: &Installation, storm: &Storm, chance: &mut Chance, asked: &Cell<bool>) {
     let mut kills = 0;
-    while !asked.get() {
+    while !asked.get() && kills < KILLS {
         let mut left: Vec<String> = installation.processes().into_keys().collect();
         while !left.is_empty() {
             sleep(chance.up_to(storm.pause)).await;

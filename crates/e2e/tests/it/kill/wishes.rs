@@ -12,8 +12,9 @@ use super::chance::Chance;
 
 /// Creates and deletes, all together.
 const REQUESTS: usize = 50;
-/// How long one request may take with all its repetitions: the core is away again and again.
-const REQUEST: Duration = Duration::from_secs(120);
+/// How long one request may take with all its repetitions: the core is away again and again, and what it refers to goes
+/// only when the kills have ended.
+const REQUEST: Duration = Duration::from_secs(300);
 /// How long one try may take.
 const TRY: Duration = Duration::from_secs(10);
 const AGAIN: Duration = Duration::from_millis(100);
