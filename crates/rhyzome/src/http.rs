@@ -26,3 +26,5 @@ pub use document::openapi;
 pub use listener::serve;
 pub use rate::Limits;
 pub use resource::find;
+#[cfg(test)]
+pub use {filter::ListQuery, resource::page};

@@ -75,12 +75,13 @@ pub trait Managed: Kind + utoipa::ToSchema {
     /// What the spec refers to.
     fn references(spec: &Self::Spec) -> Vec<ResourceId>;
 
-    /// The status as callers see it.
-    async fn complete_status<Mode: Send>(
-        session: &mut Session<'_, Mode>,
-        row: &ResourceRow,
-        status: Self::Status,
-    ) -> Result<Self::Status, StoreError>;
+    /// Fills in what statuses show of other resources, for a whole page in a bounded number of queries.
+    async fn complete<Mode: Send>(
+        _session: &mut Session<'_, Mode>,
+        _page: &mut [(ResourceRow, Self::Status)],
+    ) -> Result<(), StoreError> {
+        Ok(())
+    }
 
     /// Puts the envelope together.
     fn assemble(row: ResourceRow, parts: Parts<Self>) -> Self;
@@ -105,32 +106,46 @@ pub async fn present<K: Managed, Mode: Send>(
     session: &mut Session<'_, Mode>,
     row: ResourceRow,
 ) -> Result<K, StoreError> {
+    let missing = StoreError::NotFound { what: row.id.to_string() };
+    present_all(session, vec![row]).await?.pop().ok_or(missing)
+}
+
+/// Resources as callers see them; the number of queries does not depend on how many there are.
+pub async fn present_all<K: Managed, Mode: Send>(
+    session: &mut Session<'_, Mode>,
+    rows: Vec<ResourceRow>,
+) -> Result<Vec<K>, StoreError> {
+    let mut page = Vec::with_capacity(rows.len());
+    for row in rows {
+        let status: K::Status = crate::render::typed("status.body", &row.status)?;
+        page.push((row, status));
+    }
+    K::complete(session, &mut page).await?;
+    page.into_iter().map(|(row, status)| envelope(row, status)).collect()
+}
+
+fn envelope<K: Managed>(mut row: ResourceRow, status: K::Status) -> Result<K, StoreError> {
     let corrupt = |detail: String| StoreError::Corrupt { column: "resource", detail };
-    let status = crate::render::read("status.body", row.status.clone())?;
-    let status = K::complete_status(session, &row, status).await?;
-    let mut conditions = row.conditions.clone();
-    if let Some(silent) = session.silent_target(&Caller::core(), row.id).await? {
-        let since = silent.last_seen_at.unwrap_or(row.created_at);
-        let reason = Some(format!("the agent of {} is not connected", silent.target));
+    let mut conditions = std::mem::take(&mut row.conditions);
+    if let Some(holder) = row.holder.as_ref().filter(|holder| !holder.connected) {
+        let since = holder.last_seen_at.unwrap_or(row.created_at);
+        let reason = Some(format!("the agent of {} is not connected", holder.words));
         conditions.retain(|condition| condition.name != "reachable");
         conditions.push(ConditionRow { name: "reachable".to_owned(), holds: false, reason, since });
         conditions.sort_by(|one, other| one.name.cmp(&other.name));
     }
+    let condition = |row: ConditionRow| Condition {
+        name: row.name,
+        holds: row.holds,
+        reason: row.reason,
+        since: Timestamp::from_unix_ms(row.since),
+    };
     let parts = Parts {
         id: row.id.to_string().parse().map_err(|error: types::ParseError| corrupt(error.to_string()))?,
-        spec: crate::render::read("resource.spec", row.spec.clone())?,
+        spec: crate::render::typed("resource.spec", &row.spec)?,
         status,
-        state: serde_json::from_value(serde_json::Value::String(row.state.clone()))
-            .map_err(|error| corrupt(error.to_string()))?,
-        conditions: conditions
-            .iter()
-            .map(|condition| Condition {
-                name: condition.name.clone(),
-                holds: condition.holds,
-                reason: condition.reason.clone(),
-                since: Timestamp::from_unix_ms(condition.since),
-            })
-            .collect(),
+        state: crate::render::typed("resource.state", &serde_json::Value::String(std::mem::take(&mut row.state)))?,
+        conditions: conditions.into_iter().map(condition).collect(),
     };
     Ok(K::assemble(row, parts))
 }
@@ -170,7 +185,7 @@ pub const EVERY: [ResourceId; 4] = [
 ];
 
 /// What the suite of operations makes of a kind, and changes. In specs, `SHA256` stands for the digest of an image that
-/// the suite has.
+/// the suite has, `KEY` for a WireGuard key of its own.
 #[cfg(test)]
 #[derive(Clone, Copy, Debug)]
 pub struct Example {

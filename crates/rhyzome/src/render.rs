@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use api::{Image, Instance, Network};
 use jobs::desired::SegmentKind;
 use jobs::{Object, SecretField, desired};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use store::{Caller, Session, StoreError, Write};
 use types::{HostName, ImageId, InstanceId, NetworkId, Port, ResourceId, Slot, TargetId, Version};
@@ -45,6 +46,11 @@ pub async fn spec<K: api::Kind, Mode>(
 /// Reads JSON that the core wrote itself.
 pub fn read<T: DeserializeOwned>(column: &'static str, value: serde_json::Value) -> Result<T> {
     serde_json::from_value(value).map_err(|error| StoreError::Corrupt { column, detail: error.to_string() })
+}
+
+/// Reads it without taking it.
+pub fn typed<'value, T: Deserialize<'value>>(column: &'static str, value: &'value serde_json::Value) -> Result<T> {
+    T::deserialize(value).map_err(|error| StoreError::Corrupt { column, detail: error.to_string() })
 }
 
 fn lacking(what: &str) -> StoreError {

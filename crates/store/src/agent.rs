@@ -1,7 +1,7 @@
 //! Targets, the agents that work them, and their invitations.
 
 use sqlx::FromRow;
-use types::{AgentId, InvitationId, ReplicaId, ResourceId, Sha256Digest, TargetId, TenantName};
+use types::{AgentId, InvitationId, ReplicaId, Sha256Digest, TargetId, TenantName};
 
 use crate::column::{json, narrow, parse, parse_optional};
 use crate::statement::sql;
@@ -39,15 +39,6 @@ pub struct AgentRow {
     pub capacity: serde_json::Value,
     /// Jobs that the target has not confirmed.
     pub pending_jobs: u64,
-}
-
-/// A target whose agent is not connected.
-#[derive(Clone, Debug)]
-pub struct SilentTarget {
-    /// The target in words, as in `router main`.
-    pub target: String,
-    /// When its agent was connected last.
-    pub last_seen_at: Option<i64>,
 }
 
 /// An invitation to be made.
@@ -138,24 +129,6 @@ impl<Mode> Session<'_, Mode> {
             .fetch_optional_scalar(sql("SELECT kind || ' ' || name FROM target WHERE id = $1").bind(target.to_string()))
             .await?;
         Ok(words.unwrap_or_else(|| target.to_string()))
-    }
-
-    /// The target that has a network or an instance, if its agent is not connected.
-    pub async fn silent_target(&mut self, caller: &Caller, id: ResourceId) -> Result<Option<SilentTarget>> {
-        if !matches!(id, ResourceId::Network(_) | ResourceId::Instance(_)) {
-            return Ok(None);
-        }
-        let found: Option<(String, Option<i64>)> = self
-            .fetch_optional(
-                sql("SELECT t.kind || ' ' || t.name, (SELECT MAX(a.last_seen_at) FROM agent a WHERE a.target = t.id) \
-                     FROM target t WHERE t.id IN (SELECT router FROM slot WHERE network = $1 AND tenant LIKE $2 \
-                     UNION ALL SELECT hypervisor FROM placement WHERE instance = $1 AND tenant LIKE $2) \
-                     AND NOT EXISTS (SELECT 1 FROM agent a WHERE a.target = t.id AND a.connected = 1)")
-                .bind(id.to_string())
-                .bind(caller.pattern()),
-            )
-            .await?;
-        Ok(found.map(|(target, last_seen_at)| SilentTarget { target, last_seen_at }))
     }
 
     /// Whether an agent of a target is connected.

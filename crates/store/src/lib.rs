@@ -36,7 +36,7 @@ mod statement;
 mod token;
 mod transaction;
 
-pub use agent::{AgentRow, EnrolledAgent, NewInvitation, SilentTarget, TargetRow};
+pub use agent::{AgentRow, EnrolledAgent, NewInvitation, TargetRow};
 pub use allocation::{AdmissionRow, LeaseRow};
 pub use backup::{place_copy, put_in_place};
 pub use caller::Caller;
@@ -54,7 +54,7 @@ pub use inventory::HeldRow;
 pub use job::{JobReport, JobRow};
 pub use operation::{Claim, NewOperation, OperationRow, StepRow};
 pub use placement::{Availability, HypervisorRow, Taken};
-pub use resource::{ConditionRow, NewResource, ResourceRow};
+pub use resource::{ConditionRow, HolderRow, NewResource, ResourceRow};
 pub use secret::SecretKey;
 pub use session::{Read, Session, Store, Write};
 pub use standing::{AgentRecord, Standing};

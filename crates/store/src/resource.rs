@@ -1,14 +1,17 @@
 //! Resources: the envelope, the status beside it, tags, references and conditions.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sqlx::FromRow;
-use types::{Generation, ResourceId, ResourceName, Tags, TenantName};
+use types::{Generation, ResourceId, ResourceName, Tags, TargetId, TenantName};
 
 use crate::column::{json, narrow, parse};
 use crate::filter::{Condition, Filter};
-use crate::statement::{built, sql};
+use crate::statement::{Statement, built, sql};
 use crate::{Caller, Result, Session, StoreError, Write};
+
+/// Resources that one query names by their ids, at most: engines have a limit of values.
+const AT_ONCE: usize = 1000;
 
 /// A resource as the database has it; spec and status are JSON of the kind's types.
 #[derive(Clone, Debug)]
@@ -35,6 +38,8 @@ pub struct ResourceRow {
     pub tags: Tags,
     /// What is true of it.
     pub conditions: Vec<ConditionRow>,
+    /// The target that has it, of a network or an instance.
+    pub holder: Option<HolderRow>,
     /// When it was asked for.
     pub created_at: i64,
     /// When its spec or state changed last.
@@ -52,6 +57,19 @@ pub struct ConditionRow {
     pub reason: Option<String>,
     /// Since when.
     pub since: i64,
+}
+
+/// The router that has a network, or the hypervisor that has an instance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HolderRow {
+    /// The target.
+    pub target: TargetId,
+    /// The target in words, as in `router main`.
+    pub words: String,
+    /// Whether its agent is connected.
+    pub connected: bool,
+    /// When its agent was connected last.
+    pub last_seen_at: Option<i64>,
 }
 
 impl ConditionRow {
@@ -84,6 +102,17 @@ pub struct NewResource<'a> {
     pub spec: &'a serde_json::Value,
     /// What is known so far.
     pub status: &'a serde_json::Value,
+}
+
+/// Something that stands in another table than the resource that it is about.
+#[derive(FromRow)]
+struct Beside {
+    part: String,
+    resource: String,
+    name: String,
+    text: Option<String>,
+    yes: i64,
+    at: Option<i64>,
 }
 
 #[derive(FromRow)]
@@ -179,6 +208,19 @@ impl<Mode> Session<'_, Mode> {
         self.complete_all(rows).await
     }
 
+    /// These resources, as far as the caller sees them; a thousand take two queries.
+    pub async fn resources_of(&mut self, caller: &Caller, ids: &BTreeSet<ResourceId>) -> Result<Vec<ResourceRow>> {
+        let (ids, mut found): (Vec<_>, _) = (ids.iter().collect(), Vec::with_capacity(ids.len()));
+        for some in ids.chunks(AT_ONCE) {
+            let places: Vec<String> = (2..some.len() + 2).map(|place| format!("${place}")).collect();
+            let text = format!("{}WHERE r.tenant LIKE $1 AND r.id IN ({})", select_resources!(""), places.join(", "));
+            let values = std::iter::once(caller.pattern().into()).chain(some.iter().map(|id| id.to_string().into()));
+            let rows: Vec<Columns> = self.fetch_all(built(text, values.collect())).await?;
+            found.extend(self.complete_all(rows).await?);
+        }
+        Ok(found)
+    }
+
     /// The resources that refer to `target`, a hundred at most.
     pub async fn referrers(&mut self, caller: &Caller, target: ResourceId) -> Result<Vec<(ResourceId, ResourceName)>> {
         let rows: Vec<(String, String)> = self
@@ -209,35 +251,38 @@ impl<Mode> Session<'_, Mode> {
         self.complete_all(vec![columns]).await?.pop().ok_or_else(|| StoreError::not_found(id))
     }
 
-    /// Adds tags and conditions, in one query each however many resources there are.
+    /// Adds what stands in other tables, in one query however many resources there are.
     async fn complete_all(&mut self, page: Vec<Columns>) -> Result<Vec<ResourceRow>> {
         if page.is_empty() {
             return Ok(Vec::new());
         }
-        let places: Vec<String> = (1..=page.len()).map(|place| format!("${place}")).collect();
-        let of_page = |select: &str, order: &str| {
-            let text = format!("{select} WHERE resource IN ({}) ORDER BY {order}", places.join(", "));
-            built(text, page.iter().map(|columns| (&columns.id).into()).collect())
-        };
-        let tags: Vec<(String, String, String)> =
-            self.fetch_all(of_page("SELECT resource, name, value FROM tag", "resource, name")).await?;
-        let conditions: Vec<(String, String, i64, Option<String>, i64)> = self
-            .fetch_all(of_page("SELECT resource, name, holds, reason, since FROM condition", "resource, name"))
-            .await?;
         let mut tags_of: BTreeMap<String, Tags> = BTreeMap::new();
-        for (resource, name, value) in tags {
-            tags_of.entry(resource).or_default().insert(parse("tag.name", &name)?, parse("tag.value", &value)?);
-        }
         let mut conditions_of: BTreeMap<String, Vec<ConditionRow>> = BTreeMap::new();
-        for (resource, name, holds, reason, since) in conditions {
-            let condition = ConditionRow { name, holds: holds != 0, reason, since };
-            conditions_of.entry(resource).or_default().push(condition);
+        let mut holder_of: BTreeMap<String, HolderRow> = BTreeMap::new();
+        let rows: Vec<Beside> = self.fetch_all(beside(&page)).await?;
+        for Beside { part, resource, name, text, yes, at } in rows {
+            match part.as_str() {
+                "tag" => {
+                    let value = parse("tag.value", text.as_deref().unwrap_or_default())?;
+                    tags_of.entry(resource).or_default().insert(parse("tag.name", &name)?, value);
+                }
+                "condition" => {
+                    let condition = ConditionRow { name, holds: yes != 0, reason: text, since: at.unwrap_or_default() };
+                    conditions_of.entry(resource).or_default().push(condition);
+                }
+                _ => {
+                    let (target, words) = (parse("target.id", &name)?, text.unwrap_or_default());
+                    let holder = HolderRow { target, words, connected: yes != 0, last_seen_at: at };
+                    holder_of.insert(resource, holder);
+                }
+            }
         }
         page.into_iter()
             .map(|columns| {
                 Ok(ResourceRow {
                     tags: tags_of.remove(&columns.id).unwrap_or_default(),
                     conditions: conditions_of.remove(&columns.id).unwrap_or_default(),
+                    holder: holder_of.remove(&columns.id),
                     id: parse("resource.id", &columns.id)?,
                     tenant: parse("resource.tenant", &columns.tenant)?,
                     kind: columns.kind,
@@ -427,6 +472,23 @@ impl Session<'_, Write> {
             .await?;
         found(done, id)
     }
+}
+
+/// Asks for tags, conditions and holders of a page of resources; conditions in the order of their names.
+fn beside(page: &[Columns]) -> Statement {
+    let places: Vec<String> = (1..=page.len()).map(|place| format!("${place}")).collect();
+    let of_page = places.join(", ");
+    let text = format!(
+        "SELECT 'tag' AS part, resource, name, value AS text, 0 AS yes, NULL AS at FROM tag WHERE resource IN ({of_page}) \
+         UNION ALL SELECT 'condition', resource, name, reason, holds, since FROM condition WHERE resource IN ({of_page}) \
+         UNION ALL SELECT 'holder', h.resource, t.id, t.kind || ' ' || t.name, \
+         (SELECT COUNT(*) FROM agent a WHERE a.target = t.id AND a.connected = 1), \
+         (SELECT MAX(a.last_seen_at) FROM agent a WHERE a.target = t.id) FROM \
+         (SELECT network AS resource, router AS target FROM slot WHERE network IN ({of_page}) \
+         UNION ALL SELECT instance, hypervisor FROM placement WHERE instance IN ({of_page})) h \
+         JOIN target t ON t.id = h.target ORDER BY 1, 2, 3"
+    );
+    built(text, page.iter().map(|columns| (&columns.id).into()).collect())
 }
 
 fn found(rows: u64, id: ResourceId) -> Result<()> {

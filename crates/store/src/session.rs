@@ -32,6 +32,7 @@ pub struct Session<'store, Mode = Read> {
     pub(crate) store: &'store Store,
     now: i64,
     turn: Option<SemaphorePermit<'store>>,
+    queries: u64,
     pub(crate) events: Vec<Statement>,
     pub(crate) trouble: Option<Trouble>,
     mode: std::marker::PhantomData<Mode>,
@@ -89,7 +90,16 @@ impl<'store, Mode> Session<'store, Mode> {
         turn: Option<SemaphorePermit<'store>>,
     ) -> Result<Self> {
         let now = transaction.now().await?;
-        Ok(Self { transaction, store, now, turn, events: Vec::new(), trouble: None, mode: std::marker::PhantomData })
+        Ok(Self {
+            transaction,
+            store,
+            now,
+            turn,
+            queries: 0,
+            events: Vec::new(),
+            trouble: None,
+            mode: std::marker::PhantomData,
+        })
     }
 
     /// The database's clock when the transaction began, in milliseconds since 1970.
@@ -107,14 +117,21 @@ impl<'store, Mode> Session<'store, Mode> {
         self.store.installation
     }
 
+    /// How many statements were run so far.
+    pub fn queries(&self) -> u64 {
+        self.queries
+    }
+
     /// Every row that a statement gives.
     pub(crate) async fn fetch_all<T: Row>(&mut self, statement: Statement) -> Result<Vec<T>> {
+        self.queries += 1;
         let rows = self.transaction.fetch_all(statement).await;
         self.note(rows)
     }
 
     /// The row that a statement gives, if there is one.
     pub(crate) async fn fetch_optional<T: Row>(&mut self, statement: Statement) -> Result<Option<T>> {
+        self.queries += 1;
         let row = self.transaction.fetch_optional(statement).await;
         self.note(row)
     }
@@ -131,12 +148,14 @@ impl<'store, Mode> Session<'store, Mode> {
 
     /// The only column of the only row.
     pub(crate) async fn fetch_scalar<T: Scalar>(&mut self, statement: Statement) -> Result<T> {
+        self.queries += 1;
         let value = self.transaction.fetch_scalar(statement).await;
         self.note(value)
     }
 
     /// How many rows a statement changed.
     pub(crate) async fn execute(&mut self, statement: Statement) -> Result<u64> {
+        self.queries += 1;
         let rows = self.transaction.execute(statement).await;
         self.note(rows)
     }

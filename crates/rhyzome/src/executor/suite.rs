@@ -7,6 +7,8 @@
 mod trial;
 mod world;
 
+use std::collections::BTreeSet;
+
 use testbed::Engine;
 use types::ResourceId;
 
@@ -41,6 +43,7 @@ on_both! {
     what_needs_a_failed_network_fails_with_it
     what_is_late_is_stuck_until_it_goes_on
     an_unreadable_row_stops_no_other
+    a_longer_page_makes_no_more_queries
 }
 
 /// What is asked for.
@@ -274,4 +277,21 @@ async fn an_unreadable_row_stops_no_other(engine: Engine) {
     assert_eq!(operation.resource, broken);
     let reason = operation.reason.unwrap();
     assert!(reason.contains("an error in the core") && reason.contains("step.awaits"), "{reason}");
+}
+
+/// Each row of a page had asked who holds it, and whether that one is there.
+async fn a_longer_page_makes_no_more_queries(engine: Engine) {
+    for kind in EVERY {
+        let (mut trial, _) = ground(engine, kind).await;
+        let mut queries = BTreeSet::new();
+        for (name, length) in [("one", 1), ("two", 2), ("three", 3)] {
+            trial.create(kind, name).await;
+            trial.settle().await;
+            let (items, made) = trial.page(kind).await;
+            assert!(items >= length);
+            queries.insert(made);
+        }
+        assert_eq!(queries.len(), 1, "{}: {queries:?}", plan(kind).noun);
+        assert!(queries.first().is_some_and(|made| *made <= 4), "{}: {queries:?}", plan(kind).noun);
+    }
 }

@@ -6,7 +6,7 @@ use api::{Page, Reference};
 use axum::body::Bytes;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use store::ResourceRow;
+use store::{ResourceRow, Session};
 use types::{ResourceId, ScopeVerb};
 
 use super::access::SignedIn;
@@ -22,17 +22,21 @@ use crate::refusal::Refusal;
 /// One page of a kind.
 pub async fn list<K: Managed>(core: &Core, who: &SignedIn, query: impl Into<ListQuery>) -> Result<Page<K>, Refusal> {
     who.require(K::SCOPE, ScopeVerb::Read)?;
-    let query = query.into();
-    let mut session = core.store.read().await?;
-    let Wanted { filter, after, limit } = query.resolve::<K, _>(&mut session, who).await?;
+    page(&mut core.store.read().await?, who, query.into()).await
+}
+
+/// Reads a page; the number of queries does not depend on its length.
+pub async fn page<K: Managed, Mode: Send>(
+    session: &mut Session<'_, Mode>,
+    who: &SignedIn,
+    query: ListQuery,
+) -> Result<Page<K>, Refusal> {
+    let Wanted { filter, after, limit } = query.resolve::<K, _>(session, who).await?;
     let mut rows = session.resources_with(&who.caller, K::NOUN, &filter, after, limit + 1).await?;
     let more = rows.len() > limit as usize;
     rows.truncate(limit as usize);
     let next = rows.last().filter(|_| more).map(|row| filter::cursor(&filter, row.id));
-    let mut items = Vec::with_capacity(rows.len());
-    for row in rows {
-        items.push(kind::present(&mut session, row).await?);
-    }
+    let items = kind::present_all(session, rows).await?;
     Ok(Page { items, next })
 }
 
@@ -49,7 +53,7 @@ pub async fn get<K: Managed>(core: &Core, who: &SignedIn, which: &str) -> Result
 
 /// The id that a path names by id or by name.
 pub async fn find<K: Managed, Mode>(
-    session: &mut store::Session<'_, Mode>,
+    session: &mut Session<'_, Mode>,
     who: &SignedIn,
     which: &str,
 ) -> Result<ResourceId, Refusal> {

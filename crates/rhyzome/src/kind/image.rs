@@ -1,7 +1,6 @@
 //! Images: what is valid.
 
 use api::{Fault, Image, ImageSpec, ImageStatus};
-use store::{ResourceRow, Session, StoreError};
 use types::{ImageId, ResourceId};
 
 use super::{Asked, Ground, Managed, assemble};
@@ -58,14 +57,6 @@ impl Managed for Image {
 
     fn references(_spec: &ImageSpec) -> Vec<ResourceId> {
         Vec::new()
-    }
-
-    async fn complete_status<Mode: Send>(
-        _session: &mut Session<'_, Mode>,
-        _row: &ResourceRow,
-        status: ImageStatus,
-    ) -> Result<ImageStatus, StoreError> {
-        Ok(status)
     }
 
     assemble!();

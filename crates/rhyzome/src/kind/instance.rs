@@ -124,14 +124,14 @@ impl Managed for Instance {
         network.into_iter().chain(image).collect()
     }
 
-    async fn complete_status<Mode: Send>(
-        session: &mut Session<'_, Mode>,
-        row: &ResourceRow,
-        status: InstanceStatus,
-    ) -> Result<InstanceStatus, StoreError> {
-        let ResourceId::Instance(id) = row.id else { return Ok(status) };
-        let hypervisor = session.placement(&store::Caller::core(), id).await?;
-        Ok(InstanceStatus { hypervisor, ..status })
+    async fn complete<Mode: Send>(
+        _session: &mut Session<'_, Mode>,
+        page: &mut [(ResourceRow, InstanceStatus)],
+    ) -> Result<(), StoreError> {
+        for (row, status) in page {
+            status.hypervisor = row.holder.as_ref().map(|holder| holder.target);
+        }
+        Ok(())
     }
 
     assemble!();

@@ -1,7 +1,7 @@
 //! Networks: what is valid, and what they take.
 
 use api::{Fault, Network, NetworkSpec, NetworkStatus};
-use store::{Constraint, ResourceRow, Session, StoreError};
+use store::{Constraint, StoreError};
 use types::{HostAddr, HostRange, NetworkId, ResourceId, ResourceName, SecretText, Subnet, WgPrivateKey};
 
 use super::{Asked, Ground, Managed, assemble};
@@ -89,14 +89,6 @@ impl Managed for Network {
 
     fn references(_spec: &NetworkSpec) -> Vec<ResourceId> {
         Vec::new()
-    }
-
-    async fn complete_status<Mode: Send>(
-        _session: &mut Session<'_, Mode>,
-        _row: &ResourceRow,
-        status: NetworkStatus,
-    ) -> Result<NetworkStatus, StoreError> {
-        Ok(status)
     }
 
     assemble!();

@@ -1,6 +1,6 @@
 //! Peers: what is valid, and what they take.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use api::peer::PeerNetwork;
 use api::{Fault, Network, Peer, PeerSpec, PeerStatus};
@@ -10,7 +10,7 @@ use types::{PeerId, ResourceId};
 use super::{Asked, Ground, Managed, assemble, resolve};
 use crate::executor::Step;
 use crate::refusal::Refusal;
-use crate::render::read;
+use crate::render::{read, typed};
 
 /// Networks of one peer, at most.
 const NETWORKS: usize = 64;
@@ -22,7 +22,7 @@ impl Managed for Peer {
     #[cfg(test)]
     const EXAMPLE: super::Example = super::Example {
         ground: &[("network", "ground"), ("network", "other")],
-        spec: r#"{"public_key": "HIgo9xNzJMWLKASShiTqIybxZ0U3wGLiUeJ1PKf8ykw=", "networks": ["ground"]}"#,
+        spec: r#"{"public_key": "KEY", "networks": ["ground"]}"#,
         change: r#"{"spec": {"networks": ["other"]}}"#,
     };
 
@@ -79,22 +79,28 @@ impl Managed for Peer {
         spec.networks.iter().filter_map(api::Reference::id).map(ResourceId::from).collect()
     }
 
-    async fn complete_status<Mode: Send>(
+    async fn complete<Mode: Send>(
         session: &mut Session<'_, Mode>,
-        row: &ResourceRow,
-        status: PeerStatus,
-    ) -> Result<PeerStatus, StoreError> {
-        let spec: PeerSpec = read("resource.spec", row.spec.clone())?;
-        let mut networks = Vec::new();
-        for id in spec.networks.iter().filter_map(api::Reference::id) {
-            let row = session.resource(&Caller::core(), id.into()).await?;
-            let spec: api::NetworkSpec = read("resource.spec", row.spec)?;
-            let seen: api::NetworkStatus = read("status.body", row.status)?;
+        page: &mut [(ResourceRow, PeerStatus)],
+    ) -> Result<(), StoreError> {
+        let mut wanted = Vec::with_capacity(page.len());
+        for (row, _) in page.iter() {
+            wanted.push(Self::references(&typed("resource.spec", &row.spec)?));
+        }
+        let ids: BTreeSet<ResourceId> = wanted.iter().flatten().copied().collect();
+        let mut networks = BTreeMap::new();
+        for row in session.resources_of(&Caller::core(), &ids).await? {
+            let spec: api::NetworkSpec = typed("resource.spec", &row.spec)?;
+            let seen: api::NetworkStatus = typed("status.body", &row.status)?;
+            let ResourceId::Network(network) = row.id else { continue };
             let (Some(subnet), Some(public_key)) = (spec.subnet, seen.wireguard_public_key) else { continue };
             let endpoint = seen.wireguard_endpoint;
-            networks.push(PeerNetwork { network: id, name: row.name, subnet, public_key, endpoint });
+            networks.insert(row.id, PeerNetwork { network, name: row.name, subnet, public_key, endpoint });
         }
-        Ok(PeerStatus { networks, ..status })
+        for ((_, status), wanted) in page.iter_mut().zip(wanted) {
+            status.networks = wanted.iter().filter_map(|id| networks.get(id).cloned()).collect();
+        }
+        Ok(())
     }
 
     assemble!();

@@ -25,7 +25,7 @@ use crate::acceptance::{self, Change};
 use crate::core::Core;
 use crate::download::Downloads;
 use crate::executor::{self, Step, upkeep};
-use crate::http::SignedIn;
+use crate::http::{ListQuery, SignedIn, page};
 use crate::image_file;
 use crate::kind::{Managed, every_kind, plan};
 use crate::serve::open_store;
@@ -120,7 +120,8 @@ impl Trial {
     /// Asks for a resource of the kind of `kind` by that name.
     pub async fn create(&mut self, kind: ResourceId, name: &str) -> ResourceId {
         let id = every_kind!(kind, K => {
-            let spec = K::EXAMPLE.spec.replace("SHA256", &digest().to_string());
+            let key = data_encoding::BASE64.encode(&Sha256::digest(name.as_bytes()));
+            let spec = K::EXAMPLE.spec.replace("SHA256", &digest().to_string()).replace("KEY", &key);
             let spec: Value = serde_json::from_str(&spec).unwrap();
             let body: <K as Kind>::Create = serde_json::from_value(json!({"name": name, "spec": spec})).unwrap();
             let answer = acceptance::create::<K>(self.core(), &self.who, None, K::asked(body)).await.unwrap();
@@ -153,6 +154,16 @@ impl Trial {
         every_kind!(id, K => {
             acceptance::delete::<K>(self.core(), &self.who, None, &id.to_string(), None).await.unwrap();
         });
+    }
+
+    /// How many resources of the kind a page of them has, and how many queries it makes.
+    pub async fn page(&self, kind: ResourceId) -> (usize, u64) {
+        let mut session = self.core().store.read().await.unwrap();
+        let items = every_kind!(kind, K => {
+            let page: api::Page<K> = page(&mut session, &self.who, ListQuery::default()).await.unwrap();
+            page.items.len()
+        });
+        (items, session.queries())
     }
 
     /// Where a resource is in its life; nothing if it is gone.
