@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail, ensure};
 use api::{Client, Image, State};
 use e2e::installation::programs_dir;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use pki::{Alpn, Authority, Roots};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -21,11 +23,15 @@ const PATIENCE: Duration = Duration::from_secs(240);
 /// Seldom enough that looking costs the core little.
 const LOOK: Duration = Duration::from_millis(100);
 
+/// Of the clock that processor time is told in: a constant of the system's interface (times(2)).
+const TICKS: u64 = 100;
+
 /// A running core with its directory.
 pub struct Core<'a> {
     dir: &'a Path,
     configuration: PathBuf,
     process: Child,
+    http: SocketAddr,
     /// Where agents dial.
     pub jobs: SocketAddr,
     /// Signed in, and allowed everything.
@@ -75,21 +81,50 @@ impl<'a> Core<'a> {
         let [http, jobs] = [address("http")?, address("jobs")?];
         let configuration = dir.join(format!("rhyzome-{}.json", http.port()));
         std::fs::write(&configuration, settings.to_string())?;
-        let log = std::fs::File::create(dir.join(format!("log-{}", http.port())))?;
-        let mut command = program("rhyzome");
-        command.args(["--log", "warn", "serve", "--config"]).arg(&configuration);
-        let process = command.stdin(Stdio::null()).stderr(log).spawn()?;
-        until("the core listens", async || Ok(std::net::TcpStream::connect(http).is_ok())).await?;
+        let process = spawn(dir, &configuration, http)?;
         let token = dir.join(format!("token-{}", http.port()));
+        until("the core listens", async || Ok(std::net::TcpStream::connect(http).is_ok())).await?;
         let name = format!("bench-{}", http.port());
         let scope = ["token", "create", "--tenant", "local", "--name", &name, "--scope", "*:*"];
         admin(&configuration, &scope, &token)?;
         let roots = Roots::from_pem(&config::file::read(&dir.join("ca/ca.pem"))?)?;
         let tls = pki::client_config(&roots, None, Alpn::Http1)?;
         let client = Client::new(&format!("https://{http}"), config::file::read_secret(&token)?, tls)?;
-        let core = Self { dir, configuration, process, jobs, client: Arc::new(client) };
-        until("the core answers", async || Ok(core.client.agents().await.is_ok())).await?;
+        let core = Self { dir, configuration, process, http, jobs, client: Arc::new(client) };
+        core.until_it_answers().await?;
         Ok(core)
+    }
+
+    async fn until_it_answers(&self) -> Result<()> {
+        until("the core answers", async || Ok(self.client.agents().await.is_ok())).await
+    }
+
+    /// Has it end in good order, and says how long that took.
+    pub async fn stop(&mut self) -> Result<Duration> {
+        let began = Instant::now();
+        kill(Pid::from_raw(self.process.id().try_into()?), Signal::SIGTERM)?;
+        while self.process.try_wait()?.is_none() {
+            ensure!(began.elapsed() < PATIENCE, "the core does not end");
+            sleep(LOOK).await;
+        }
+        Ok(began.elapsed())
+    }
+
+    /// Starts it again after [`Self::stop`].
+    pub async fn start_again(&mut self) -> Result<()> {
+        self.process = spawn(self.dir, &self.configuration, self.http)?;
+        self.until_it_answers().await
+    }
+
+    /// The processor time that it has taken so far.
+    pub fn processor_time(&self) -> Result<Duration> {
+        processor_time(self.process.id())
+    }
+
+    /// Where callers find it: the address of its API, its CA and a token of its own.
+    pub fn access(&self) -> Access {
+        let token = self.dir.join(format!("token-{}", self.http.port()));
+        Access { address: self.http, ca: self.dir.join("ca/ca.pem"), token }
     }
 
     /// Kills it.
@@ -109,19 +144,20 @@ impl<'a> Core<'a> {
         let bundle = self.dir.join("bundle.json");
         let (many, few) = (hypervisors.to_string(), routers.to_string());
         admin(&self.configuration, &["agent", "bundle", "--hypervisors", &many, "--routers", &few], &bundle)?;
+        std::fs::write(self.dir.join("scenario.json"), scenario.to_string())?;
         // In memory: what is measured is the core, and a thousand agents of a real installation have a thousand disks.
         let state = tempfile::Builder::new().prefix("rhyzome-sim-").tempdir_in("/dev/shm")?;
-        let log = std::fs::File::create(self.dir.join("sim.log"))?;
-        let mut command = program("rhyzome-sim");
-        let scenario_file = self.dir.join("scenario.json");
-        std::fs::write(&scenario_file, scenario.to_string())?;
-        command.args(["serve", "--invitations"]).arg(&bundle).arg("--state-dir").arg(state.path().join("members"));
-        command.arg("--scenario").arg(scenario_file);
-        let process = command.stdin(Stdio::null()).stderr(log).spawn()?;
-        let simulation = Simulation { process, _state: state };
-        until("the simulated targets are connected", async || Ok(self.connected().await? >= hypervisors + routers))
-            .await?;
+        let mut simulation =
+            Simulation { dir: self.dir.to_owned(), process: None, state, members: hypervisors + routers };
+        simulation.start()?;
+        self.until_connected(&simulation).await?;
         Ok(simulation)
+    }
+
+    /// Waits until the core knows all members.
+    pub async fn until_connected(&self, simulation: &Simulation) -> Result<()> {
+        let all = async || Ok(self.connected().await? >= simulation.members);
+        until("the simulated targets are connected", all).await
     }
 
     /// How many agents are connected.
@@ -158,25 +194,58 @@ impl<'a> Core<'a> {
     }
 }
 
-/// A running simulation.
+/// A simulation; dropped, it ends.
 pub struct Simulation {
-    process: Child,
-    _state: tempfile::TempDir,
+    dir: PathBuf,
+    process: Option<Child>,
+    state: tempfile::TempDir,
+    members: u32,
 }
 
 impl Simulation {
+    /// Starts it, again after [`Self::stop`].
+    pub fn start(&mut self) -> Result<()> {
+        let log = std::fs::File::create(self.dir.join("sim.log"))?;
+        let mut command = program("rhyzome-sim");
+        command.args(["serve", "--invitations"]).arg(self.dir.join("bundle.json"));
+        command.arg("--scenario").arg(self.dir.join("scenario.json")).arg("--state-dir").arg(self.members());
+        self.process = Some(command.stdin(Stdio::null()).stderr(log).spawn()?);
+        Ok(())
+    }
+
+    /// Ends it without a word, as a power cut would.
+    pub fn stop(&mut self) {
+        let Some(mut process) = self.process.take() else { return };
+        // It may have ended by itself.
+        let _ = process.kill();
+        let _ = process.wait();
+    }
+
+    /// Where members keep what is wanted of them, each in a directory that has its name.
+    pub fn members(&self) -> PathBuf {
+        self.state.path().join("members")
+    }
+
     /// Its resident memory, in megabytes.
     pub fn memory_mb(&self) -> Result<u64> {
-        memory_mb(self.process.id())
+        self.process.as_ref().map_or(Ok(0), |process| memory_mb(process.id()))
     }
 }
 
 impl Drop for Simulation {
     fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        self.stop();
     }
+}
+
+/// Where callers find a core.
+pub struct Access {
+    /// The address of its API.
+    pub address: SocketAddr,
+    /// The file of its CA.
+    pub ca: PathBuf,
+    /// The file of a token.
+    pub token: PathBuf,
 }
 
 /// Makes a resource.
@@ -210,6 +279,21 @@ fn memory_mb(pid: u32) -> Result<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let kilobytes = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
     Ok(kilobytes.unwrap_or_default() / 1024)
+}
+
+/// The processor time that a process has taken, in its own code and in the system's (proc(5), `stat`).
+fn processor_time(pid: u32) -> Result<Duration> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let after_name = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
+    let ticks: u64 = after_name.split(' ').skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
+    Ok(Duration::from_millis(ticks * 1000 / TICKS))
+}
+
+fn spawn(dir: &Path, configuration: &Path, http: SocketAddr) -> Result<Child> {
+    let log = std::fs::File::options().create(true).append(true).open(dir.join(format!("log-{}", http.port())))?;
+    let mut command = program("rhyzome");
+    command.args(["--log", "warn", "serve", "--config"]).arg(configuration);
+    Ok(command.stdin(Stdio::null()).stderr(log).spawn()?)
 }
 
 fn admin(configuration: &Path, arguments: &[&str], output: &Path) -> Result<()> {
