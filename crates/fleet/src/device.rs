@@ -27,3 +27,6 @@ pub enum Role {
     /// Votes, and serves nobody.
     Witness,
 }
+
+cbor_bytes! { DeviceId }
+cbor_numbers! { Role "a role (0 master, 1 backup, 2 witness)" { Master = 0, Backup = 1, Witness = 2 } }

@@ -31,6 +31,9 @@ pub fn hash(domain: &str, parts: &[&[u8]]) -> Hash {
     Hash::of(hasher.finalize().into())
 }
 
+cbor_bytes! { Hash FleetId EntryId ChangeId ContentHash }
+cbor_arrays! { Head 2 [position, entry]; }
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -80,6 +80,9 @@ impl NodeSecret {
     }
 }
 
+cbor_bytes! { VerifyKey NoiseKey SealingKey }
+cbor_arrays! { NodeKey 3 [verify, noise, sealing]; }
+
 #[cfg(test)]
 mod tests {
     use super::*;

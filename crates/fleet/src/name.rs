@@ -44,3 +44,5 @@ names! {
     UserName "a user (1 to 32 lower-case letters, digits and inner hyphens)", "A person who may sign changes.";
     DeviceName "a device's name (1 to 32 lower-case letters, digits and inner hyphens)", "What people call a device.";
 }
+
+cbor_texts! { GroupName "a group's name"; UserName "a user's name"; DeviceName "a device's name"; }

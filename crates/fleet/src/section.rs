@@ -103,6 +103,8 @@ impl fmt::Display for SectionPath {
     }
 }
 
+cbor_texts! { SectionPath "a section's path"; }
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,0 +1,29 @@
+//! A value and what it was, by position in the authority chain.
+
+/// Values with the position from which each holds; positions rise.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Timeline<T>(Vec<(u64, T)>);
+
+impl<T> Default for Timeline<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<T> Timeline<T> {
+    /// Holds from `position` on.
+    pub fn set(&mut self, position: u64, value: T) {
+        self.0.push((position, value));
+    }
+
+    /// What held right after the entry at `position`.
+    pub fn at(&self, position: u64) -> Option<&T> {
+        let after = self.0.partition_point(|(from, _)| *from <= position);
+        self.0[..after].last().map(|(_, value)| value)
+    }
+
+    /// What holds.
+    pub fn last(&self) -> Option<&T> {
+        self.0.last().map(|(_, value)| value)
+    }
+}
