@@ -9,23 +9,38 @@ mod text;
 #[macro_use]
 pub mod cbor;
 
+pub mod address;
 pub mod authority;
 pub mod change;
 pub mod checkpoint;
 mod device;
+pub mod difference;
+pub mod document;
+pub mod drift;
+pub mod edit;
+pub mod effective;
+pub mod explain;
 pub mod export;
+pub mod facts;
+pub mod ground;
 mod hash;
 pub mod history;
+pub mod import;
 mod join;
 mod key;
+pub mod layer;
 pub mod log;
 pub mod map;
+pub mod mask;
 mod moment;
 mod name;
+pub mod plan;
 mod random;
 mod right;
 mod section;
 mod signed;
+mod stable_name;
+pub mod variable;
 pub mod wire;
 
 pub use device::{DeviceId, Role};
