@@ -5,7 +5,7 @@
 //! stand at the port. Memory is bounded in each, whatever strangers send.
 
 #[cfg(test)]
-mod chance;
+pub(crate) mod chance;
 mod cookie;
 mod datagram;
 mod door;

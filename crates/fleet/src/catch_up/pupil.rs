@@ -1,0 +1,78 @@
+//! The side that catches up.
+
+use std::collections::VecDeque;
+
+use super::frame::Frame;
+use super::{Book, Reason, Report};
+
+/// All sections of one node, at most.
+pub const LONGEST_COPY: usize = 8 << 20;
+
+/// Where a catch-up stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Lesson {
+    /// Say these, and wait for more.
+    GoesOn(Vec<Frame>),
+    /// It is over; close the connection.
+    IsOver,
+}
+
+/// One catch-up.
+#[derive(Default)]
+pub struct Pupil {
+    checkpoint: Option<Vec<u8>>,
+    sections: Vec<Vec<u8>>,
+    size: usize,
+    reports: Option<VecDeque<Report>>,
+}
+
+impl Pupil {
+    /// Begins: say this first.
+    pub fn begin(book: &impl Book) -> (Self, Frame) {
+        (Self::default(), Frame::Want(book.heads()))
+    }
+
+    /// Takes what the teacher says. An error ends the connection; what the book has taken by then is good.
+    pub fn hear(&mut self, frame: Frame, book: &mut impl Book) -> Result<Lesson, Reason> {
+        let is_reporting = self.reports.is_some();
+        match frame {
+            Frame::Entry(entry) if !is_reporting && self.checkpoint.is_none() => book.take_entry(&entry)?,
+            Frame::Checkpoint(checkpoint) if !is_reporting && self.checkpoint.is_none() => {
+                self.grow(checkpoint.len())?;
+                self.checkpoint = Some(checkpoint);
+            }
+            Frame::Section(section) if self.checkpoint.is_some() => {
+                self.grow(section.len())?;
+                self.sections.push(section);
+            }
+            Frame::Proof(proof) => {
+                let checkpoint = self.checkpoint.take().ok_or("a proof without a checkpoint")?;
+                book.take_copy(&checkpoint, &std::mem::take(&mut self.sections), &proof)?;
+            }
+            Frame::Done if !is_reporting && self.checkpoint.is_none() => {
+                self.reports = Some(book.reports().into());
+                return Ok(self.report());
+            }
+            Frame::Verdict(verdict) => {
+                let report = self.reports.as_mut().and_then(VecDeque::pop_front).ok_or("a verdict on nothing")?;
+                book.reported(&report, verdict);
+                return Ok(self.report());
+            }
+            _ => return Err("a frame out of turn".into()),
+        }
+        Ok(Lesson::GoesOn(Vec::new()))
+    }
+
+    fn report(&self) -> Lesson {
+        match self.reports.iter().flatten().next() {
+            Some(report) => Lesson::GoesOn(vec![Frame::Report(report.clone())]),
+            None => Lesson::IsOver,
+        }
+    }
+
+    fn grow(&mut self, by: usize) -> Result<(), Reason> {
+        // An empty section costs memory, too.
+        self.size += by + 64;
+        if self.size > LONGEST_COPY { Err(format!("sections of more than {LONGEST_COPY} bytes")) } else { Ok(()) }
+    }
+}
