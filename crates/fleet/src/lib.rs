@@ -53,8 +53,8 @@ pub mod wire;
 
 pub use device::{DeviceId, Role};
 pub use hash::{ChangeId, ContentHash, EntryId, FleetId, Hash, Head, LogIndex};
-pub use join::{JoinKey, JoinTerms, Request, RequestError, Requests};
 pub use heads::{Heads, HeadsDigest};
+pub use join::{JoinKey, JoinTerms, Request, RequestError, Requests};
 pub use key::{NodeKey, NodeSecret, NoiseKey, SealingKey, VerifyKey};
 pub use moment::Moment;
 pub use name::{DeviceName, GroupName, UserName};
