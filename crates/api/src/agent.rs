@@ -21,6 +21,9 @@ pub struct Agent {
     pub name: String,
     /// Whether the agent is connected.
     pub connected: bool,
+    /// Why the agent cannot read the target; absent where it can.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
     /// What may be placed on the target.
     pub takes: Takes,
     /// When it was connected last.

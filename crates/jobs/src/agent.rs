@@ -6,6 +6,7 @@
 mod approach;
 mod call;
 mod link;
+mod look;
 mod tending;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -26,7 +27,8 @@ use types::{Epoch, Version};
 
 use self::approach::Opened;
 use self::call::call;
-use self::link::{Link, LinkEvent, Reading};
+use self::link::{Link, LinkEvent};
+use self::look::Lookout;
 use crate::backoff::{Jitter, backoff};
 use crate::cache::{Cache, CacheError};
 use crate::core_image::CoreImages;
@@ -36,7 +38,7 @@ use crate::outbox::Outbox;
 use crate::proto::{FromAgent, from_core};
 use crate::queue::{Offer, Queue};
 use crate::{
-    Context, CoreUrl, Held, Hello, Job, Object, Observation, Observer, Outcome, PROTOCOL, Report, Target, Want,
+    Context, CoreUrl, Held, Hello, Job, Object, Observation, Observer, Outcome, PROTOCOL, Reading, Report, Target, Want,
 };
 
 /// Longest time for calls to end and reports to leave once the agent is to stop.
@@ -45,6 +47,8 @@ const DRAIN: Duration = Duration::from_secs(8);
 const FAREWELL: Duration = Duration::from_secs(1);
 /// Observations that wait for the agent to take them.
 const OBSERVATIONS: usize = 256;
+/// What is told of an object that is not what it was made.
+const CHANGED: &str = "somebody changed it on the target or took it away: it is made again";
 /// Changes with every start of the system (random(4)).
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
@@ -147,6 +151,7 @@ pub async fn run_by(
         calls: JoinSet::new(),
         running: HashMap::new(),
         link: Link::new(config.clone(), clock),
+        unread: None,
         restoring: None,
         boot: std::fs::read_to_string(BOOT_ID).unwrap_or_default(),
         observations,
@@ -187,6 +192,8 @@ struct Agent {
     /// The jobs of each call.
     running: HashMap<task::Id, Vec<(Object, Version)>>,
     link: Link,
+    /// Why the target could not be read when that was tried last.
+    unread: Option<String>,
     /// Kept states that are still to be brought up in this start of the system; none before the target was read.
     restoring: Option<BTreeSet<Object>>,
     boot: String,
@@ -279,7 +286,7 @@ impl Agent {
     fn on_link(&mut self, event: LinkEvent) -> Result<(), AgentError> {
         match event {
             LinkEvent::Due => self.link.read(self.target.clone()),
-            LinkEvent::Read(reading) => self.on_read(reading)?,
+            LinkEvent::Looked(looked) => self.on_looked(looked)?,
             LinkEvent::Opened(opened) => self.on_opened(*opened)?,
             LinkEvent::Message(from_core::Body::Job(job)) => match Job::try_from(job) {
                 Ok(job) => self.on_job(job),
@@ -288,13 +295,11 @@ impl Agent {
             LinkEvent::Message(from_core::Body::Welcome(_)) => tracing::debug!("the core said welcome again"),
             LinkEvent::Failed(failure) => self.link.fail(&failure),
             LinkEvent::Fresh => {
-                self.connection.send_replace(None);
-                self.outbox.connection_lost();
+                self.let_go();
                 self.link.reopen();
             }
             LinkEvent::Lost { reason } => {
-                self.connection.send_replace(None);
-                self.outbox.connection_lost();
+                self.let_go();
                 self.link.wait(&reason);
             }
             LinkEvent::Hopeless(error) => return Err(error),
@@ -302,14 +307,28 @@ impl Agent {
         Ok(())
     }
 
-    /// The target was read: what is kept is brought up, and then the core is told.
-    fn on_read(&mut self, reading: Reading) -> Result<(), AgentError> {
-        for held in &reading.held {
-            self.queue.learn(*held);
+    /// Takes note that a session is over.
+    fn let_go(&mut self) {
+        self.connection.send_replace(None);
+        self.outbox.connection_lost();
+    }
+
+    /// The target was read, or could not be: what is kept is brought up, and then the core is told.
+    fn on_looked(&mut self, looked: Result<Reading, String>) -> Result<(), AgentError> {
+        // What is said first in a session can be said again in another only.
+        self.let_go();
+        match &looked {
+            Ok(reading) => {
+                for held in &reading.held {
+                    self.queue.learn(*held);
+                }
+                if self.restoring.is_none() {
+                    self.restore(reading)?;
+                }
+            }
+            Err(reason) => tracing::warn!(reason, "the target cannot be read"),
         }
-        if self.restoring.is_none() {
-            self.restore(&reading)?;
-        }
+        self.unread = looked.as_ref().err().cloned();
         let known = self.cache.cluster()?;
         self.link.open(Hello {
             protocol: PROTOCOL,
@@ -317,8 +336,7 @@ impl Agent {
             features: self.target.features().iter().map(|feature| (*feature).to_owned()).collect(),
             cluster: known.map(|known| known.cluster),
             epoch: known.map_or(Epoch(0), |known| known.epoch),
-            inventory: reading.held,
-            capacity: reading.capacity,
+            reading: looked,
         });
         Ok(())
     }
@@ -357,7 +375,9 @@ impl Agent {
             }
             match self.cache.job(object) {
                 Ok(Some(job)) if matches!(job.want, Want::Desired(_)) => {
-                    tracing::warn!(%object, %version, "it is not what it was made, and is made again");
+                    let report = call::retrying(object, version, CHANGED);
+                    log(&report);
+                    self.outbox.report(report);
                     self.on_job(job);
                 }
                 Ok(_) => {}
@@ -401,7 +421,11 @@ impl Agent {
         }
         tracing::info!(cluster = %welcome.cluster, epoch = %welcome.epoch, "connected to the core");
         self.connection.send_replace(Some(opened.session.channel.clone()));
-        self.link.up(opened);
+        let lookout = match &self.unread {
+            Some(reason) => Lookout::for_unread(self.target.clone(), reason.clone()),
+            None => Lookout::for_readable(),
+        };
+        self.link.up(opened, lookout);
         Ok(())
     }
 

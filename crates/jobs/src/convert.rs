@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use types::{Epoch, Revision, Version};
 
-use crate::greeting::{Hello, Welcome};
+use crate::greeting::{Hello, Reading, Welcome};
 use crate::{EntryReport, Held, Job, Object, Outcome, PROTOCOL, Report, Want, proto};
 
 /// A message that does not say what it must.
@@ -152,15 +152,22 @@ impl TryFrom<proto::Held> for Held {
 
 impl From<Hello> for proto::Hello {
     fn from(hello: Hello) -> Self {
-        let capacity = serde_json::to_string(&hello.capacity).expect("invariant: numbers and texts are JSON");
+        let (reading, unread) = match hello.reading {
+            Ok(reading) => (reading, String::new()),
+            // A reason without words would say that it was read.
+            Err(reason) if reason.is_empty() => (Reading::default(), "no reason was given".to_owned()),
+            Err(reason) => (Reading::default(), reason),
+        };
+        let capacity = serde_json::to_string(&reading.capacity).expect("invariant: numbers and texts are JSON");
         Self {
             protocol: hello.protocol,
             software: hello.software,
             features: hello.features,
             cluster: hello.cluster.map(|cluster| cluster.to_string()).unwrap_or_default(),
             epoch: hello.epoch.0,
-            inventory: hello.inventory.into_iter().map(Into::into).collect(),
+            inventory: reading.held.into_iter().map(Into::into).collect(),
             capacity,
+            unread,
         }
     }
 }
@@ -168,9 +175,15 @@ impl From<Hello> for proto::Hello {
 impl TryFrom<proto::Hello> for Hello {
     type Error = ConvertError;
     fn try_from(hello: proto::Hello) -> Result<Self, ConvertError> {
-        let capacity = match hello.capacity.as_str() {
-            "" => Ok(Default::default()),
-            text => serde_json::from_str(text).map_err(|error| ConvertError::new("hello.capacity", error)),
+        let reading = match unless_empty(hello.unread) {
+            Some(reason) => Err(reason),
+            None => Ok(Reading {
+                held: hello.inventory.into_iter().map(Held::try_from).collect::<Result<_, _>>()?,
+                capacity: match hello.capacity.as_str() {
+                    "" => Default::default(),
+                    text => serde_json::from_str(text).map_err(|error| ConvertError::new("hello.capacity", error))?,
+                },
+            }),
         };
         Ok(Self {
             protocol: hello.protocol,
@@ -178,8 +191,7 @@ impl TryFrom<proto::Hello> for Hello {
             features: hello.features,
             cluster: unless_empty(hello.cluster).map(|cluster| read("hello.cluster", &cluster)).transpose()?,
             epoch: Epoch(hello.epoch),
-            inventory: hello.inventory.into_iter().map(Held::try_from).collect::<Result<_, _>>()?,
-            capacity: capacity?,
+            reading,
         })
     }
 }
@@ -255,10 +267,17 @@ mod tests {
             features: vec!["a".to_owned()],
             cluster: None,
             epoch: Epoch(4),
-            inventory: vec![Held { object: Object::Instance(InstanceId::from_bits(1)), version: version(4, 2) }],
-            capacity: Capacity { vcpus: Some(4), ..Capacity::default() },
+            reading: Ok(Reading {
+                held: vec![Held { object: Object::Instance(InstanceId::from_bits(1)), version: version(4, 2) }],
+                capacity: Capacity { vcpus: Some(4), ..Capacity::default() },
+            }),
         };
         assert_eq!(Hello::try_from(proto::Hello::from(hello.clone())).unwrap(), hello);
+        for reason in ["the router is off", ""] {
+            let blind = Hello { reading: Err(reason.to_owned()), ..hello.clone() };
+            let back = Hello::try_from(proto::Hello::from(blind)).unwrap();
+            assert!(back.reading.is_err_and(|said| said.contains(reason)), "an empty inventory would be a lie");
+        }
         let known = Welcome { cluster: ClusterId::from_bits(3), epoch: Epoch(4) };
         assert_eq!(read_welcome(&welcome(known, PROTOCOL)).unwrap(), known);
         for unknown in [0, 1, PROTOCOL + 1] {

@@ -18,8 +18,15 @@ pub struct Hello {
     pub cluster: Option<ClusterId>,
     /// The highest epoch that the agent has seen.
     pub epoch: Epoch,
+    /// What was read of the target, or why nothing could be: unknown is not empty.
+    pub reading: Result<Reading, String>,
+}
+
+/// What an agent read of its target before a session.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reading {
     /// What the target holds that bears our marks.
-    pub inventory: Vec<Held>,
+    pub held: Vec<Held>,
     /// What the target can take.
     pub capacity: observed::Capacity,
 }

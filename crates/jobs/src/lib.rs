@@ -40,7 +40,7 @@ pub mod proto {
 
 pub use agent::{AgentConfig, AgentError, run, run_by};
 pub use core_url::CoreUrl;
-pub use greeting::{Hello, Welcome};
+pub use greeting::{Hello, Reading, Welcome};
 pub use invitation::Invitation;
 pub use job::{EntryReport, Held, Job, Object, Outcome, Report, Want};
 pub use refusal::Refusal;

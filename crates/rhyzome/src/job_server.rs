@@ -16,9 +16,9 @@ use jobs::proto::enrolment_server::EnrolmentServer;
 use jobs::proto::jobs_server::{Jobs, JobsServer};
 use jobs::proto::{FromAgent, FromCore, ImageChunk, ImageRequest, from_agent, from_core};
 use jobs::understood::{self, NotUnderstood};
-use jobs::{Hello, Job, Object, Outcome, Report, Want, Welcome, proto, secret_field};
+use jobs::{Held, Hello, Job, Object, Outcome, Report, Want, Welcome, proto, secret_field};
 use pki::AgentIdentity;
-use store::{Caller, JobRow, StoreError};
+use store::{Caller, JobRow, NewConnection, StoreError};
 use time::OffsetDateTime;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
@@ -93,19 +93,30 @@ impl Jobs for Server {
         if hello.cluster.is_some_and(|cluster| cluster != installation.cluster) {
             return Err(Status::failed_precondition("the agent works for another installation"));
         }
-        let capacity = serde_json::to_value(&hello.capacity).unwrap_or_default();
-        let (agent, replica) = (identity.agent, self.core.replica);
-        let held: BTreeMap<String, Version> =
-            hello.inventory.iter().map(|held| (held.object.to_string(), held.version)).collect();
+        let reading = hello.reading.as_ref();
+        let capacity = reading.map(|reading| serde_json::to_value(&reading.capacity).unwrap_or_default());
+        let connection = NewConnection {
+            replica: self.core.replica,
+            protocol: hello.protocol,
+            software: &hello.software,
+            features: &hello.features,
+            capacity: capacity.as_ref().map_err(|reason| reason.as_str()),
+        };
+        let named = |held: &Held| (held.object.to_string(), held.version);
+        let held: Option<BTreeMap<String, Version>> =
+            reading.ok().map(|reading| reading.held.iter().map(named).collect());
         let number = store::transact!(self.core.store, async |session| -> Result<i64, StoreError> {
-            let number = session
-                .connect_agent(agent, replica, hello.protocol, &hello.software, &hello.features, &capacity)
-                .await?;
-            session.note_inventory(identity.target, &held).await?;
+            let number = session.connect_agent(identity.agent, connection).await?;
+            if let Some(held) = &held {
+                session.note_inventory(identity.target, held).await?;
+            }
             Ok(number)
         })
         .await
         .map_err(internal)?;
+        if let Err(reason) = reading {
+            tracing::warn!(agent = %identity.agent, target = %identity.target, reason, "an agent cannot read its target");
+        }
         tracing::info!(agent = %identity.agent, target = %identity.target, software = hello.software, protocol = hello.protocol, "an agent connected");
         let (sender, receiver) = mpsc::channel(OUTGOING);
         let attendance = Attendance {
@@ -116,7 +127,7 @@ impl Jobs for Server {
             number,
             place: self.roll.enter(&identity, number),
             sender,
-            held,
+            held: held.map(Arc::new),
             compared: false,
             sent: BTreeMap::new(),
             hints: self.core.signals.hear_jobs(identity.target),
@@ -184,6 +195,15 @@ fn internal(error: StoreError) -> Status {
     Status::internal("the core failed: its log has the cause")
 }
 
+/// Whether a target that held this held an object as it should.
+fn is_held(held: &BTreeMap<String, Version>, row: &JobRow) -> bool {
+    match (&row.desired, held.get(&row.object)) {
+        (Some(_), Some(version)) => *version == row.version && row.is_confirmed(),
+        (None, None) => row.is_confirmed(),
+        _ => false,
+    }
+}
+
 /// One agent's session from its welcome to its end.
 struct Attendance {
     core: Arc<Core>,
@@ -196,8 +216,8 @@ struct Attendance {
     /// Its place among the sessions of this process.
     place: Place,
     sender: mpsc::Sender<Result<FromCore, Status>>,
-    /// What the target held when it connected.
-    held: BTreeMap<String, Version>,
+    /// What the target held when it connected; unknown where the agent could not read it.
+    held: Option<Arc<BTreeMap<String, Version>>>,
     /// Whether that was held against what it should have.
     compared: bool,
     /// The version of each object that was sent last.
@@ -259,8 +279,10 @@ impl Attendance {
     }
 
     /// Sends what the target is to be told: the first time all in which it differs, then what it has not answered.
-    /// Nothing while the installation is paused.
+    /// Nothing while the installation is paused, nor to an agent that could not read its target: what is missing there
+    /// is not known.
     async fn send_wanted(&mut self) -> anyhow::Result<()> {
+        let Some(held) = self.held.clone() else { return Ok(()) };
         let caller = Caller::core();
         let mut session = self.core.store.read().await?;
         session.guard_agent(self.identity.agent, self.number).await?;
@@ -274,13 +296,13 @@ impl Attendance {
         drop(session);
         let first = !std::mem::replace(&mut self.compared, true);
         if first {
-            for object in self.held.keys().filter(|object| !rows.iter().any(|row| row.object == **object)) {
+            for object in held.keys().filter(|object| !rows.iter().any(|row| row.object == **object)) {
                 tracing::warn!(target = %self.identity.target, object, "a target holds what the database does not know: see rhyzome admin orphans list");
             }
         }
         for row in rows {
             let send = match first {
-                true => !self.is_held(&row),
+                true => !is_held(&held, &row),
                 false => self.sent.get(&row.object) != Some(&row.version),
             };
             if !send {
@@ -300,15 +322,6 @@ impl Attendance {
             self.sent.insert(object, version);
         }
         Ok(())
-    }
-
-    /// Whether the target held an object, when it connected, as it should.
-    fn is_held(&self, row: &JobRow) -> bool {
-        match (&row.desired, self.held.get(&row.object)) {
-            (Some(_), Some(version)) => *version == row.version && row.is_confirmed(),
-            (None, None) => row.is_confirmed(),
-            _ => false,
-        }
     }
 
     /// The message that tells a job, with its secrets.

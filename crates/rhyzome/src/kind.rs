@@ -127,9 +127,9 @@ pub async fn present_all<K: Managed, Mode: Send>(
 fn envelope<K: Managed>(mut row: ResourceRow, status: K::Status) -> Result<K, StoreError> {
     let corrupt = |detail: String| StoreError::Corrupt { column: "resource", detail };
     let mut conditions = std::mem::take(&mut row.conditions);
-    if let Some(holder) = row.holder.as_ref().filter(|holder| !holder.connected) {
-        let since = holder.last_seen_at.unwrap_or(row.created_at);
-        let reason = Some(format!("the agent of {} is not connected", holder.words));
+    if let Some(idle) = row.holder.as_ref().and_then(|holder| holder.idle.as_ref()) {
+        let since = idle.last_seen_at.unwrap_or(row.created_at);
+        let reason = Some(idle.to_string());
         conditions.retain(|condition| condition.name != "reachable");
         conditions.push(ConditionRow { name: "reachable".to_owned(), holds: false, reason, since });
         conditions.sort_by(|one, other| one.name.cmp(&other.name));

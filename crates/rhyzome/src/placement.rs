@@ -29,6 +29,8 @@ pub struct Candidate {
     pub id: TargetId,
     /// Whether its agent is connected.
     pub connected: bool,
+    /// Which one it is and why its agent cannot read it, where that is so.
+    pub trouble: Option<String>,
     /// What may be placed on it.
     pub availability: Availability,
     /// What its agent can do.
@@ -53,6 +55,9 @@ pub enum Unplaced {
     /// No agent of a hypervisor is connected.
     #[error("no hypervisor is connected")]
     NoneConnected,
+    /// Those that are connected cannot be read.
+    #[error("no hypervisor can be worked: {0}")]
+    NoneReadable(String),
     /// All that are connected are drained or were declared lost.
     #[error("every hypervisor that is connected is drained: undrain one, or add another")]
     NoneOpen,
@@ -70,8 +75,14 @@ pub fn choose(need: &Need, candidates: &[Candidate]) -> Result<TargetId, Unplace
     if connected.is_empty() {
         return Err(Unplaced::NoneConnected);
     }
+    let is_readable = |candidate: &&&Candidate| candidate.trouble.is_none();
+    let trouble = connected.iter().find_map(|candidate| candidate.trouble.clone());
+    let readable: Vec<&Candidate> = connected.iter().filter(is_readable).copied().collect();
+    if let (Some(trouble), true) = (trouble, readable.is_empty()) {
+        return Err(Unplaced::NoneReadable(trouble));
+    }
     let mut left: Vec<&Candidate> =
-        connected.into_iter().filter(|candidate| candidate.availability == Availability::Open).collect();
+        readable.into_iter().filter(|candidate| candidate.availability == Availability::Open).collect();
     if left.is_empty() {
         return Err(Unplaced::NoneOpen);
     }
@@ -134,6 +145,7 @@ mod tests {
         Candidate {
             id: TargetId::from_bits(number),
             connected: true,
+            trouble: None,
             availability: Availability::Open,
             features: Vec::new(),
             capacity: Capacity {
@@ -183,6 +195,12 @@ mod tests {
     fn who_cannot_be_placed_is_told_why() {
         let reason = |need: &Need, candidates: &[Candidate]| choose(need, candidates).unwrap_err().to_string();
         let away = Candidate { connected: false, ..host(1) };
+        let unread = Candidate { trouble: Some("hypervisor one: no libvirt".to_owned()), ..host(3) };
+        assert_eq!(
+            reason(&need(1, 512), &[away.clone(), unread.clone()]),
+            "no hypervisor can be worked: hypervisor one: no libvirt"
+        );
+        assert_eq!(chosen(&need(1, 512), &[unread, host(4)]), 4);
         let drained = Candidate { availability: Availability::Drained, ..host(2) };
         let lost = Candidate { availability: Availability::Lost, ..host(2) };
         assert_eq!(reason(&need(1, 512), &[]), "no hypervisor is connected");

@@ -1,5 +1,7 @@
 //! Targets, the agents that work them, and their invitations.
 
+use std::fmt;
+
 use sqlx::FromRow;
 use types::{AgentId, InvitationId, ReplicaId, Sha256Digest, TargetId, TenantName};
 
@@ -20,6 +22,8 @@ pub struct TargetRow {
     pub name: String,
     /// Whether its agent is connected.
     pub connected: bool,
+    /// Why its agent cannot read it, where it said so when it connected last.
+    pub trouble: Option<String>,
     /// What may be placed on it.
     pub availability: Availability,
 }
@@ -39,6 +43,41 @@ pub struct AgentRow {
     pub capacity: serde_json::Value,
     /// Jobs that the target has not confirmed.
     pub pending_jobs: u64,
+}
+
+/// A target that cannot be worked: its agent is not connected, or cannot read it.
+#[derive(Clone, Debug, PartialEq, Eq, FromRow)]
+pub struct IdleTarget {
+    /// The target in words, as in `router main`.
+    pub(crate) target: String,
+    /// When its agent was connected last.
+    pub last_seen_at: Option<i64>,
+    /// What its agent cannot do, where it is connected.
+    pub(crate) trouble: Option<String>,
+}
+
+impl fmt::Display for IdleTarget {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.trouble {
+            Some(trouble) => write!(out, "{}: {trouble}", self.target),
+            None => write!(out, "the agent of {} is not connected", self.target),
+        }
+    }
+}
+
+/// An agent that connects, as it introduced itself.
+#[derive(Clone, Copy, Debug)]
+pub struct NewConnection<'a> {
+    /// The core that it reached.
+    pub replica: ReplicaId,
+    /// The version of the job protocol that it speaks.
+    pub protocol: u32,
+    /// The program's version.
+    pub software: &'a str,
+    /// What desired states may require of it.
+    pub features: &'a [String],
+    /// What its target can take, or why the target cannot be read.
+    pub capacity: std::result::Result<&'a serde_json::Value, &'a str>,
 }
 
 /// An invitation to be made.
@@ -73,6 +112,7 @@ struct Columns {
     lost_at: Option<i64>,
     agent: Option<String>,
     connected: Option<i64>,
+    trouble: Option<String>,
     software: Option<String>,
     last_seen_at: Option<i64>,
     pending_jobs: i64,
@@ -96,6 +136,7 @@ impl TryFrom<Columns> for AgentRow {
                 kind: columns.kind,
                 name: columns.name,
                 connected: columns.connected == Some(1),
+                trouble: columns.trouble.filter(|_| columns.connected == Some(1)),
                 availability: Availability::of(columns.drained_at, columns.lost_at),
             },
             agent: parse_optional("agent.id", columns.agent)?,
@@ -111,7 +152,7 @@ impl<Mode> Session<'_, Mode> {
     /// All targets that the caller may see, in the order of their names; of one kind, if one is given.
     pub async fn targets(&mut self, caller: &Caller, kind: Option<&str>) -> Result<Vec<AgentRow>> {
         let rows: Vec<Columns> = self.fetch_all(sql(
-            "SELECT t.id, t.tenant, t.kind, t.name, t.capacity, t.drained_at, t.lost_at, a.id AS agent, a.connected, a.software, a.last_seen_at, \
+            "SELECT t.id, t.tenant, t.kind, t.name, t.capacity, t.drained_at, t.lost_at, a.id AS agent, a.connected, a.trouble, a.software, a.last_seen_at, \
              (SELECT COUNT(*) FROM job j WHERE j.target = t.id AND (j.outcome IS NULL OR j.outcome <> 'applied' \
               OR j.reported_revision <> j.revision OR j.reported_epoch <> j.epoch)) AS pending_jobs \
              FROM target t LEFT JOIN agent a ON a.id = (SELECT MAX(id) FROM agent WHERE target = t.id) \
@@ -129,6 +170,16 @@ impl<Mode> Session<'_, Mode> {
             .fetch_optional_scalar(sql("SELECT kind || ' ' || name FROM target WHERE id = $1").bind(target.to_string()))
             .await?;
         Ok(words.unwrap_or_else(|| target.to_string()))
+    }
+
+    /// A target, if it cannot be worked.
+    pub async fn idle_target(&mut self, target: TargetId) -> Result<Option<IdleTarget>> {
+        let statement = sql("SELECT t.kind || ' ' || t.name AS target, \
+             (SELECT MAX(a.last_seen_at) FROM agent a WHERE a.target = t.id) AS last_seen_at, \
+             (SELECT MAX(a.trouble) FROM agent a WHERE a.target = t.id AND a.connected = 1) AS trouble \
+             FROM target t WHERE t.id = $1 AND NOT EXISTS \
+             (SELECT 1 FROM agent a WHERE a.target = t.id AND a.connected = 1 AND a.trouble IS NULL)");
+        self.fetch_optional(statement.bind(target.to_string())).await
     }
 
     /// Whether an agent of a target is connected.
@@ -239,26 +290,19 @@ impl Session<'_, Write> {
 
     /// Records that an agent connected to a replica; the number of its session fences the ones before, those of other
     /// agents of its target too: a target has one master. One that was revoked is not found.
-    pub async fn connect_agent(
-        &mut self,
-        agent: AgentId,
-        replica: ReplicaId,
-        protocol: u32,
-        software: &str,
-        features: &[String],
-        capacity: &serde_json::Value,
-    ) -> Result<i64> {
-        let features = serde_json::to_string(features).map_err(|error| StoreError::Unusable(error.to_string()))?;
+    pub async fn connect_agent(&mut self, agent: AgentId, new: NewConnection<'_>) -> Result<i64> {
+        let features = serde_json::to_string(new.features).map_err(|error| StoreError::Unusable(error.to_string()))?;
         let session: Option<i64> = self.fetch_optional_scalar(sql(
             "UPDATE agent SET session = 1 + (SELECT MAX(a.session) FROM agent a WHERE a.target = agent.target), \
-             connected = 1, software = $1, features = $2, last_seen_at = $3, replica = $4, protocol = $5 \
-             WHERE id = $6 AND revoked_at IS NULL RETURNING session",
+             connected = 1, software = $1, features = $2, last_seen_at = $3, replica = $4, protocol = $5, trouble = $6 \
+             WHERE id = $7 AND revoked_at IS NULL RETURNING session",
         )
-        .bind(software)
+        .bind(new.software)
         .bind(features)
         .bind(self.now())
-        .bind(replica.to_string())
-        .bind(protocol)
+        .bind(new.replica.to_string())
+        .bind(new.protocol)
+        .bind(new.capacity.err().map(str::to_owned))
         .bind(agent.to_string()))
         .await?;
         self.execute(
@@ -267,12 +311,14 @@ impl Session<'_, Write> {
             .bind(agent.to_string()),
         )
         .await?;
-        self.execute(
-            sql("UPDATE target SET capacity = $1 WHERE id = (SELECT target FROM agent WHERE id = $2)")
-                .bind(capacity.to_string())
-                .bind(agent.to_string()),
-        )
-        .await?;
+        if let Ok(capacity) = new.capacity {
+            self.execute(
+                sql("UPDATE target SET capacity = $1 WHERE id = (SELECT target FROM agent WHERE id = $2)")
+                    .bind(capacity.to_string())
+                    .bind(agent.to_string()),
+            )
+            .await?;
+        }
         session.ok_or_else(|| StoreError::not_found(agent))
     }
 

@@ -36,7 +36,7 @@ mod statement;
 mod token;
 mod transaction;
 
-pub use agent::{AgentRow, EnrolledAgent, NewInvitation, TargetRow};
+pub use agent::{AgentRow, EnrolledAgent, IdleTarget, NewConnection, NewInvitation, TargetRow};
 pub use allocation::{AdmissionRow, LeaseRow};
 pub use backup::{place_copy, put_in_place};
 pub use caller::Caller;

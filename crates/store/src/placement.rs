@@ -36,8 +36,12 @@ pub enum Availability {
 pub struct HypervisorRow {
     /// The target.
     pub id: TargetId,
+    /// Its name.
+    pub name: String,
     /// Whether its agent is connected.
     pub connected: bool,
+    /// Why its agent cannot read it, where that is so.
+    pub trouble: Option<String>,
     /// What may be placed on it.
     pub availability: Availability,
     /// What desired states may require of its agent.
@@ -53,10 +57,12 @@ pub struct HypervisorRow {
 #[derive(FromRow)]
 struct Columns {
     id: String,
+    name: String,
     capacity: String,
     drained_at: Option<i64>,
     lost_at: Option<i64>,
     connected: Option<i64>,
+    trouble: Option<String>,
     features: Option<String>,
     instances: i64,
     vcpus: i64,
@@ -70,7 +76,9 @@ impl TryFrom<Columns> for HypervisorRow {
     fn try_from(columns: Columns) -> Result<Self> {
         Ok(Self {
             id: parse("target.id", &columns.id)?,
+            name: columns.name,
             connected: columns.connected == Some(1),
+            trouble: columns.trouble,
             availability: Availability::of(columns.drained_at, columns.lost_at),
             features: json("agent.features", columns.features.as_deref().unwrap_or("[]"))?,
             capacity: json("target.capacity", &columns.capacity)?,
@@ -128,7 +136,7 @@ impl<Mode> Session<'_, Mode> {
     pub async fn hypervisors(&mut self, caller: &Caller) -> Result<Vec<HypervisorRow>> {
         let rows: Vec<Columns> = self
             .fetch_all(
-                sql("SELECT t.id, t.capacity, t.drained_at, t.lost_at, a.connected, a.features, \
+                sql("SELECT t.id, t.name, t.capacity, t.drained_at, t.lost_at, a.connected, a.trouble, a.features, \
                     COALESCE(p.instances, 0) AS instances, COALESCE(p.vcpus, 0) AS vcpus, \
                     COALESCE(p.memory_mib, 0) AS memory_mib, COALESCE(p.disk_bytes, 0) AS disk_bytes \
                     FROM target t LEFT JOIN agent a ON a.id = (SELECT MAX(id) FROM agent WHERE target = t.id) \

@@ -8,7 +8,7 @@ use types::{Generation, ResourceId, ResourceName, Tags, TargetId, TenantName};
 use crate::column::{json, narrow, parse};
 use crate::filter::{Condition, Filter};
 use crate::statement::{Statement, built, sql};
-use crate::{Caller, Result, Session, StoreError, Write};
+use crate::{Caller, IdleTarget, Result, Session, StoreError, Write};
 
 /// Resources that one query names by their ids, at most: engines have a limit of values.
 const AT_ONCE: usize = 1000;
@@ -64,12 +64,8 @@ pub struct ConditionRow {
 pub struct HolderRow {
     /// The target.
     pub target: TargetId,
-    /// The target in words, as in `router main`.
-    pub words: String,
-    /// Whether its agent is connected.
-    pub connected: bool,
-    /// When its agent was connected last.
-    pub last_seen_at: Option<i64>,
+    /// The same where it cannot be worked.
+    pub idle: Option<IdleTarget>,
 }
 
 impl ConditionRow {
@@ -111,6 +107,7 @@ struct Beside {
     resource: String,
     name: String,
     text: Option<String>,
+    more: Option<String>,
     yes: i64,
     at: Option<i64>,
 }
@@ -260,7 +257,7 @@ impl<Mode> Session<'_, Mode> {
         let mut conditions_of: BTreeMap<String, Vec<ConditionRow>> = BTreeMap::new();
         let mut holder_of: BTreeMap<String, HolderRow> = BTreeMap::new();
         let rows: Vec<Beside> = self.fetch_all(beside(&page)).await?;
-        for Beside { part, resource, name, text, yes, at } in rows {
+        for Beside { part, resource, name, text, more, yes, at } in rows {
             match part.as_str() {
                 "tag" => {
                     let value = parse("tag.value", text.as_deref().unwrap_or_default())?;
@@ -271,9 +268,9 @@ impl<Mode> Session<'_, Mode> {
                     conditions_of.entry(resource).or_default().push(condition);
                 }
                 _ => {
-                    let (target, words) = (parse("target.id", &name)?, text.unwrap_or_default());
-                    let holder = HolderRow { target, words, connected: yes != 0, last_seen_at: at };
-                    holder_of.insert(resource, holder);
+                    let words = text.unwrap_or_default();
+                    let idle = (yes == 0).then_some(IdleTarget { target: words, last_seen_at: at, trouble: more });
+                    holder_of.insert(resource, HolderRow { target: parse("target.id", &name)?, idle });
                 }
             }
         }
@@ -479,10 +476,11 @@ fn beside(page: &[Columns]) -> Statement {
     let places: Vec<String> = (1..=page.len()).map(|place| format!("${place}")).collect();
     let of_page = places.join(", ");
     let text = format!(
-        "SELECT 'tag' AS part, resource, name, value AS text, 0 AS yes, NULL AS at FROM tag WHERE resource IN ({of_page}) \
-         UNION ALL SELECT 'condition', resource, name, reason, holds, since FROM condition WHERE resource IN ({of_page}) \
+        "SELECT 'tag' AS part, resource, name, value AS text, CAST(NULL AS TEXT) AS more, 0 AS yes, NULL AS at FROM tag WHERE resource IN ({of_page}) \
+         UNION ALL SELECT 'condition', resource, name, reason, NULL, holds, since FROM condition WHERE resource IN ({of_page}) \
          UNION ALL SELECT 'holder', h.resource, t.id, t.kind || ' ' || t.name, \
-         (SELECT COUNT(*) FROM agent a WHERE a.target = t.id AND a.connected = 1), \
+         (SELECT MAX(a.trouble) FROM agent a WHERE a.target = t.id AND a.connected = 1), \
+         (SELECT COUNT(*) FROM agent a WHERE a.target = t.id AND a.connected = 1 AND a.trouble IS NULL), \
          (SELECT MAX(a.last_seen_at) FROM agent a WHERE a.target = t.id) FROM \
          (SELECT network AS resource, router AS target FROM slot WHERE network IN ({of_page}) \
          UNION ALL SELECT instance, hypervisor FROM placement WHERE instance IN ({of_page})) h \

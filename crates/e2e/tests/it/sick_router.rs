@@ -22,6 +22,8 @@ use e2e::{machine, outside};
 const SOON: &str = "12s";
 /// The same, where the router was cut off in the middle of a change, which the agent still hopes to confirm.
 const LATER: &str = "45s";
+/// What is told of a network whose sections somebody edited.
+const CHANGED: &str = "somebody changed it on the target";
 /// No faults.
 const WELL: &str = "";
 
@@ -70,10 +72,32 @@ fn what_ails_a_router_is_one_clear_line_and_heals() {
         let network = patient.wish(SOON, "another change on the router waits for its confirmation");
         patient.gets(&network);
 
+        patient.takes_another_password();
+        patient.starts_its_agent_again();
+        let network = patient.wish_unread(SOON, "login of \"rhyzome\" refused");
+        patient.is_itself_again();
+        patient.gets(&network);
+
+        patient.keeps("kept", |patient| {
+            patient.is_edited(Edited::Staged);
+            patient.on.ctl(&["network", "create", "beside", "--wait"]);
+            patient.on.ctl(&["network", "delete", "beside", "--yes", "--wait"]);
+            assert!(!patient.on.ctl(&["event", "list"]).contains(CHANGED), "what is only staged changes nothing");
+            patient.is_edited(Edited::Committed);
+            wait_for("the person is told", || patient.on.ctl(&["event", "list"]).contains(CHANGED).then_some(()));
+        });
+
         patient.refuses();
         assert_eq!(patient.sections(), before, "the router's configuration is as before");
         patient.leaves_no_allocation();
     });
+}
+
+/// How far somebody got with a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Edited {
+    Staged,
+    Committed,
 }
 
 /// A router that catches one thing after the other.
@@ -104,9 +128,12 @@ impl<'a> Patient<'a> {
         let agent = start(on, "rhyzome-openwrt", "impatient.json");
         let patient = Self { on, router: Some(router), agent, wishes: 0 };
         patient.answers();
-        wait_for("the agent is connected", || {
-            let text = fs::read_to_string(on.data().join("logs/rhyzome-openwrt.test.log")).unwrap();
-            text.contains("connected to the core cluster=").then_some(())
+        let log = || fs::read_to_string(on.data().join("logs/rhyzome-openwrt.test.log")).unwrap();
+        wait_for("the agent is connected", || log().contains("connected to the core cluster=").then_some(()));
+        wait_for("the agent has seen the router", || {
+            let agents = on.json(&["agent", "list"]);
+            let router = agents.as_array().unwrap().iter().find(|agent| agent["kind"] == "router").unwrap();
+            (router["connected"] == true && router["trouble"].is_null()).then_some(())
         });
         patient
     }
@@ -119,6 +146,15 @@ impl<'a> Patient<'a> {
 
     /// Asks for a network that does not come; the person is told why in one line, twice.
     fn wish(&mut self, patience: &str, complaint: &str) -> String {
+        self.wish_in_vain(patience, complaint, "not applied: ")
+    }
+
+    /// The same where the agent has not seen the router at all.
+    fn wish_unread(&mut self, patience: &str, complaint: &str) -> String {
+        self.wish_in_vain(patience, complaint, "not reachable: ")
+    }
+
+    fn wish_in_vain(&mut self, patience: &str, complaint: &str, lacking: &str) -> String {
         self.wishes += 1;
         let name = format!("wish{}", self.wishes);
         let answer = self.on.try_ctl(&["network", "create", &name, "--wait", "--timeout", patience]);
@@ -133,7 +169,7 @@ impl<'a> Patient<'a> {
         let shown = self.on.ctl(&["network", "get", &name]);
         println!("{shown}");
         let condition = shown.lines().find(|line| line.contains(complaint));
-        assert!(condition.is_some_and(|line| line.contains("not applied: ")), "{shown}");
+        assert!(condition.is_some_and(|line| line.contains(lacking)), "{shown}");
         assert_eq!(self.on.json(&["network", "get", &name])["state"], "creating");
         name
     }
@@ -146,6 +182,22 @@ impl<'a> Patient<'a> {
         let shown = self.on.ctl(&["network", "get", name]);
         assert!(!shown.contains("not applied") && !shown.contains("not reachable"), "{shown}");
         self.on.ctl(&["network", "delete", name, "--yes", "--wait"]);
+    }
+
+    /// Has a network while `meanwhile` happens to it, after which its sections are what they were.
+    fn keeps(&self, name: &str, meanwhile: impl FnOnce(&Self)) {
+        self.on.ctl(&["network", "create", name, "--wait"]);
+        let before = self.sections();
+        meanwhile(self);
+        wait_for("its sections are as before", || (self.sections() == before).then_some(()));
+        wait_for("it is well", || (!self.on.ctl(&["network", "get", name]).contains("not applied")).then_some(()));
+        self.on.ctl(&["network", "delete", name, "--yes", "--wait"]);
+    }
+
+    fn starts_its_agent_again(&mut self) {
+        kill(Pid::from_raw(self.agent.id().cast_signed()), Signal::SIGTERM).unwrap();
+        self.agent.wait().unwrap();
+        self.agent = start(self.on, "rhyzome-openwrt", "impatient.json");
     }
 
     fn switch_off(&mut self) {
@@ -211,6 +263,31 @@ impl<'a> Patient<'a> {
     /// Somebody applies a change and does not confirm it, so that the router takes it back after a while.
     fn is_worked_by_somebody_else(&self) {
         println!("==> somebody else's change is pending");
+        self.in_session_of_somebody(async |session| {
+            let change = json!({ "config": "network", "type": "interface", "name": "somebody" });
+            session.call("uci", "add", change).await.unwrap();
+            session.call("uci", "apply", json!({ "rollback": true, "timeout": 25 })).await.unwrap();
+        });
+    }
+
+    /// Somebody edits a section of ours.
+    fn is_edited(&self, how: Edited) {
+        println!("==> {how:?}");
+        let sections = self.sections();
+        let network = sections.iter().find(|(path, _)| path.ends_with("network")).map(|(_, text)| text).unwrap();
+        let ours = network.lines().find_map(|line| line.strip_prefix("config interface 'rz")?.strip_suffix('\''));
+        let section = format!("rz{}", ours.expect("an interface of ours"));
+        self.in_session_of_somebody(async |session| {
+            let change = json!({ "config": "network", "section": section, "values": { "ipaddr": "10.99.99.1" } });
+            session.call("uci", "set", change).await.unwrap();
+            if how == Edited::Committed {
+                session.call("uci", "apply", json!({ "rollback": true, "timeout": 25 })).await.unwrap();
+                session.call("uci", "confirm", json!({})).await.unwrap();
+            }
+        });
+    }
+
+    fn in_session_of_somebody(&self, work: impl AsyncFnOnce(ubus::Session)) {
         let told = self.on.told("rhyzome-openwrt");
         let of_router = |key: &str| told["router"][key].as_str().unwrap();
         let roots = Roots::from_pem(&config::file::read(&PathBuf::from(of_router("ca"))).unwrap()).unwrap();
@@ -222,10 +299,7 @@ impl<'a> Patient<'a> {
         let client = ubus::Client::new(Arc::new(https), credentials);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let session = client.login(Some(Duration::from_secs(60))).await.unwrap();
-            let change = json!({ "config": "network", "type": "interface", "name": "somebody" });
-            session.call("uci", "add", change).await.unwrap();
-            session.call("uci", "apply", json!({ "rollback": true, "timeout": 25 })).await.unwrap();
+            work(client.login(Some(Duration::from_secs(60))).await.unwrap()).await;
         });
     }
 

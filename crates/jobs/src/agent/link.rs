@@ -1,37 +1,29 @@
-//! The way to the core: read the target, connect, greet, listen, and after a while again.
+//! The way to the core: read the target, connect, greet, listen, and after a while again. A target that cannot be read
+//! keeps the agent from its work and not from the core, which is to know why.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use pki::Clock;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until};
 
 use super::approach::{Approach, Failure, Opened};
+use super::look::{Lookout, look};
 use super::tending::{Tending, Upkeep};
 use super::{AgentConfig, AgentError};
 use crate::backoff::{Jitter, backoff_to_core};
 use crate::proto::{FromAgent, FromCore, from_core};
 use crate::refusal::Refusal;
 use crate::session::Session;
-use crate::{Held, Hello, Target, observed};
-
-/// Longest time for the target to say what it holds.
-const READ: Duration = Duration::from_secs(60);
-
-/// What was read from the target before a session.
-pub(super) struct Reading {
-    pub held: Vec<Held>,
-    pub capacity: observed::Capacity,
-}
+use crate::{Hello, Reading, Target};
 
 /// What happens on the way to the core.
 pub(super) enum LinkEvent {
     /// It is time to begin.
     Due,
-    /// The target said what it holds.
-    Read(Reading),
+    /// The target said what it holds, or why it did not.
+    Looked(Result<Reading, String>),
     /// The core said welcome.
     Opened(Box<Opened>),
     /// The core said something.
@@ -66,7 +58,7 @@ pub(super) struct Link {
 enum State {
     Waiting(Instant),
     Busy(JoinSet<LinkEvent>),
-    Up(Box<Session>, Box<Tending>),
+    Up(Box<Session>, Box<Tending>, Lookout),
 }
 
 impl Link {
@@ -87,10 +79,11 @@ impl Link {
                 Some(Err(error)) => LinkEvent::Failed(Failure::passing(error)),
                 None => LinkEvent::Failed(Failure::passing("nothing was begun")),
             },
-            State::Up(session, tending) => loop {
+            State::Up(session, tending, lookout) => loop {
                 let said = tokio::select! {
                     said = session.incoming.message() => said,
                     Upkeep::Fresh = tending.next() => return LinkEvent::Fresh,
+                    looked = lookout.next() => return LinkEvent::Looked(looked),
                 };
                 match said {
                     Ok(Some(FromCore { body: Some(body) })) => return LinkEvent::Message(body),
@@ -106,25 +99,14 @@ impl Link {
     /// What takes messages to the core, while there is a session.
     pub(super) fn outgoing(&self) -> Option<mpsc::Sender<FromAgent>> {
         match &self.state {
-            State::Up(session, _) => Some(session.outgoing.clone()),
+            State::Up(session, ..) => Some(session.outgoing.clone()),
             State::Waiting(_) | State::Busy(_) => None,
         }
     }
 
     /// Reads the target.
     pub(super) fn read(&mut self, target: Arc<dyn Target>) {
-        self.begin(async move {
-            let reading = async {
-                Ok::<_, anyhow::Error>(Reading { held: target.held().await?, capacity: target.capacity().await })
-            };
-            match timeout(READ, reading).await {
-                Ok(Ok(reading)) => LinkEvent::Read(reading),
-                Ok(Err(error)) => LinkEvent::Failed(Failure::passing(format!("the target cannot be read: {error:#}"))),
-                Err(_) => {
-                    LinkEvent::Failed(Failure::passing(format!("reading the target took over {} s", READ.as_secs())))
-                }
-            }
-        });
+        self.begin(async move { LinkEvent::Looked(look(target.as_ref()).await) });
     }
 
     /// Enrols or renews where that is to be done, connects and greets.
@@ -138,13 +120,13 @@ impl Link {
         self.begin(async move { approach.open(hello).await });
     }
 
-    /// Takes note that there is a session.
-    pub(super) fn up(&mut self, opened: Opened) {
+    /// Takes note that there is a session. One without the target lasts until there is something else to say of that.
+    pub(super) fn up(&mut self, opened: Opened, lookout: Lookout) {
         let Opened { session, credentials } = opened;
         (self.failures, self.refused) = (0, None);
         let tending =
             Tending::begin(self.config.clone(), self.clock.clone(), self.jitter, &credentials, session.channel.clone());
-        self.state = State::Up(Box::new(session), Box::new(tending));
+        self.state = State::Up(Box::new(session), Box::new(tending), lookout);
     }
 
     /// Opens another session at once.
@@ -171,7 +153,7 @@ impl Link {
 
     /// Says nothing more and waits for the core to end.
     pub(super) async fn hang_up(&mut self) {
-        let State::Up(session, _) = &mut self.state else { return };
+        let State::Up(session, ..) = &mut self.state else { return };
         // Dropping the sender ends our half; a closed one stands in for it.
         session.outgoing = mpsc::channel(1).0;
         while let Ok(Some(_)) = session.incoming.message().await {}

@@ -327,8 +327,9 @@ impl jobs_server::Jobs for Service {
             state.session = Some(outgoing.clone());
             state.sessions.push(until);
             state.send(from_core::Body::Welcome(convert::welcome(state.welcome, state.protocol)));
-            for job in state.jobs.values() {
-                let held = hello.inventory.iter().any(|held| {
+            let reading = hello.reading.clone().unwrap_or_default();
+            for job in state.jobs.values().filter(|_| hello.reading.is_ok()) {
+                let held = reading.held.iter().any(|held| {
                     let version = held.version;
                     held.object.to_string() == job.object
                         && (version.epoch.0, version.revision.0) == (job.epoch, job.revision)

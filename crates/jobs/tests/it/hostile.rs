@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use fuzz::Corpus;
 use jobs::proto::{self, FromAgent, FromCore, from_agent, from_core};
-use jobs::{EntryReport, Held, Hello, Invitation, Job, Outcome, Report, Want, Welcome, convert, desired};
+use jobs::{EntryReport, Held, Hello, Invitation, Job, Outcome, Reading, Report, Want, Welcome, convert, desired};
 use pki::Authority;
 use prost::Message;
 use serde_json::json;
@@ -29,8 +29,10 @@ fn what_agents_say_is_read_or_refused() {
         features: vec!["vxlan".to_owned()],
         cluster: Some(ClusterId::from_bits(1)),
         epoch: Epoch(3),
-        inventory: vec![Held { object: network(1), version: version("1:2") }],
-        capacity: Default::default(),
+        reading: Ok(Reading {
+            held: vec![Held { object: network(1), version: version("1:2") }],
+            capacity: Default::default(),
+        }),
     };
     let entry = EntryReport { outcome: Outcome::Refused, reason: Some("no".to_owned()) };
     let report = Report {

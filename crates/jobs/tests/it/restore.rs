@@ -71,6 +71,14 @@ async fn what_somebody_takes_away_comes_back_within_a_look() {
     target.look().await;
     target.until_held(network(1), version("1:1")).await;
     target.until_held(network(2), version("1:1")).await;
+    for number in [1, 2] {
+        core.until("why", |state| {
+            let mut told = state.reports.iter().filter(|report| report.object == network(number));
+            told.clone().any(|report| report.reason.as_deref().is_some_and(|said| said.contains("somebody changed it")))
+                && told.next_back().is_some_and(|report| report.outcome == Outcome::Applied)
+        })
+        .await;
+    }
     agent.stop().await;
     assert_eq!(target.state().receipts.len(), handed + 2, "what was refused is not tried again");
 }

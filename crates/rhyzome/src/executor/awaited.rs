@@ -120,9 +120,9 @@ async fn check_one<Mode>(session: &mut Session<'_, Mode>, awaited: &Await) -> Re
     if job.desired.is_none() && session.availability(awaited.target).await? == Availability::Lost {
         return Ok(Finding::Satisfied);
     }
-    let target = session.target_words(awaited.target).await?;
-    match session.is_connected(awaited.target).await? {
-        true => Ok(Finding::Waiting(format!("waits for {target} to bring about {object}"))),
-        false => Ok(Finding::Waiting(format!("the agent of {target} is not connected"))),
+    if let Some(idle) = session.idle_target(awaited.target).await? {
+        return Ok(Finding::Waiting(idle.to_string()));
     }
+    let target = session.target_words(awaited.target).await?;
+    Ok(Finding::Waiting(format!("waits for {target} to bring about {object}")))
 }

@@ -100,6 +100,7 @@ async fn candidates(session: &mut Session<'_, Write>, id: InstanceId) -> Result<
             Ok(Candidate {
                 id: row.id,
                 connected: row.connected,
+                trouble: row.trouble.map(|trouble| format!("hypervisor {}: {trouble}", row.name)),
                 availability: row.availability,
                 features: row.features,
                 capacity: read("target.capacity", row.capacity)?,

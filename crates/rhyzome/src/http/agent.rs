@@ -34,6 +34,7 @@ fn present(row: AgentRow) -> Agent {
         },
         name: row.target.name,
         connected: row.target.connected,
+        trouble: row.target.trouble,
         takes: match row.target.availability {
             Availability::Open => Takes::All,
             Availability::Drained => Takes::Drained,

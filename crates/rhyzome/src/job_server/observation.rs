@@ -8,7 +8,8 @@ use types::{ResourceId, TargetId};
 use crate::core::Core;
 use crate::render::{read, wireguard_port};
 
-/// Notes on a resource whether its target has it as asked. One that failed keeps the reason why.
+/// Notes on a resource whether its target has it as asked; an event tells that it was and is no more. One that failed
+/// keeps the reason why.
 pub async fn note_outcome(
     session: &mut Session<'_, Write>,
     target: TargetId,
@@ -20,11 +21,18 @@ pub async fn note_outcome(
     if !own || !exists(session, object.resource()).await? || !holds(session, target, object).await? {
         return Ok(());
     }
-    if session.resource(&caller, object.resource()).await?.state == "failed" {
+    let (resource, row) = (object.resource(), session.resource(&caller, object.resource()).await?);
+    if row.state == "failed" {
         return Ok(());
     }
-    let applied = report.outcome == "applied";
-    session.set_condition(&caller, object.resource(), "applied", applied, report.reason.as_deref()).await
+    let (applied, reason) = (report.outcome == "applied", report.reason.as_deref());
+    session.set_condition(&caller, resource, "applied", applied, reason).await?;
+    let was_applied = row.conditions.iter().any(|condition| condition.name == "applied" && condition.holds);
+    if was_applied && !applied && row.state == "ready" {
+        let event = NewEvent { resource, change: "observed", operation: None, message: reason };
+        session.add_event(&caller, &event).await?;
+    }
+    Ok(())
 }
 
 /// Notes what was observed of an object; an event tells it if it is news. What only another target may say is ignored.

@@ -9,7 +9,7 @@ use jobs::enrol::enrol;
 use jobs::refusal::Refusal;
 use jobs::session::{self, SessionError};
 use jobs::simulated::Simulated;
-use jobs::{AgentConfig, Hello, Invitation, connection, renewal};
+use jobs::{AgentConfig, Hello, Invitation, Reading, connection, renewal};
 use pki::{AgentIdentity, Alpn, Authority, CertificateRequest, KeyedCertificate, Roots, ServerName};
 use time::{Duration, OffsetDateTime};
 use tokio::process::Command;
@@ -24,8 +24,7 @@ pub fn hello(protocol: u32) -> Hello {
         features: Vec::new(),
         cluster: None,
         epoch: Epoch(0),
-        inventory: Vec::new(),
-        capacity: Default::default(),
+        reading: Ok(Reading::default()),
     }
 }
 

@@ -22,4 +22,5 @@ mod replica;
 mod secrecy;
 mod segment;
 mod stranger;
+mod unread_target;
 mod version_one;

@@ -14,7 +14,11 @@ pub fn agent_row(agent: &Agent) -> Vec<String> {
         agent.name.clone(),
         agent.kind.as_str().to_owned(),
         agent.target.to_string(),
-        if agent.connected { "yes" } else { "no" }.to_owned(),
+        match (&agent.trouble, agent.connected) {
+            (Some(trouble), _) => format!("cannot read it: {trouble}"),
+            (None, true) => "yes".to_owned(),
+            (None, false) => "no".to_owned(),
+        },
         agent.takes.as_str().to_owned(),
         agent.last_seen_at.map(moment).unwrap_or_default(),
         agent.pending_jobs.to_string(),

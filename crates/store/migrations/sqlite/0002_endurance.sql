@@ -49,6 +49,8 @@ UPDATE placement SET
 ALTER TABLE agent ADD COLUMN revoked_at BIGINT;
 -- The version of the job protocol that it spoke last.
 ALTER TABLE agent ADD COLUMN protocol BIGINT;
+-- Why its target could not be read when it connected last.
+ALTER TABLE agent ADD COLUMN trouble TEXT;
 
 -- Answers to changes that came with an idempotency key, kept for a day.
 CREATE TABLE answer (

@@ -93,22 +93,34 @@ async fn sealed<Mode>(session: &mut Session<'_, Mode>) -> anyhow::Result<Vec<Vio
 
 /// Targets that are away, and what is on them that nobody asked for.
 async fn targets<Mode>(session: &mut Session<'_, Mode>) -> anyhow::Result<Vec<Violation>> {
-    let away = session.targets(&Caller::core(), None).await?;
-    let away = away.into_iter().filter(|row| !row.target.connected).map(|row| Violation {
-        subject: format!("{} {}", row.target.kind, row.target.name),
-        what: match row.agent {
-            Some(_) => "its agent is not connected",
-            None => "it was invited, and no agent has enrolled",
-        },
-        remedy: "start its agent, whose log says why it cannot connect",
-    });
+    let mut found = Vec::new();
+    for row in session.targets(&Caller::core(), None).await? {
+        let subject = format!("{} {}", row.target.kind, row.target.name);
+        found.push(match (row.target.trouble, row.target.connected, row.agent) {
+            (Some(trouble), ..) => Violation {
+                subject: format!("{subject} ({trouble})"),
+                what: "its agent is connected and cannot read it",
+                remedy: "the agent tries again every few seconds, once the target is as its configuration says",
+            },
+            (None, true, _) => continue,
+            (None, false, agent) => Violation {
+                subject,
+                what: match agent {
+                    Some(_) => "its agent is not connected",
+                    None => "it was invited, and no agent has enrolled",
+                },
+                remedy: "start its agent, whose log says why it cannot connect",
+            },
+        });
+    }
     let orphans = session.orphans(&Caller::core()).await?;
     let orphans = orphans.into_iter().map(|orphan| Violation {
         subject: format!("{} on {}", orphan.object, orphan.name),
         what: "the target holds what the database does not know",
         remedy: "rhyzome admin orphans adopt, or delete",
     });
-    Ok(away.chain(orphans).collect())
+    found.extend(orphans);
+    Ok(found)
 }
 
 /// Certificates that end soon.

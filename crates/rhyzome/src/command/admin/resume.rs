@@ -47,11 +47,8 @@ async fn differences(session: &mut Session<'_, Read>) -> anyhow::Result<Vec<Stri
     let mut lines = Vec::new();
     for row in session.targets(&caller, None).await? {
         let target = row.target;
-        if !target.connected {
-            lines.push(format!(
-                "{}: its agent is not connected, so that nothing is known of what it holds",
-                target.name
-            ));
+        if let Some(idle) = session.idle_target(target.id).await? {
+            lines.push(format!("{}: {idle}, so that nothing is known of what it holds", target.name));
             continue;
         }
         let of_target = inventory.iter().filter(|held| held.target == target.id);

@@ -13,7 +13,7 @@ use jobs::{Object, observed};
 use pki::Authority;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use store::{Caller, Claim, NewInvitation, OperationRow};
+use store::{Caller, Claim, NewConnection, NewInvitation, OperationRow};
 use tempfile::TempDir;
 use testbed::{Engine, Ground};
 use time::OffsetDateTime;
@@ -458,7 +458,14 @@ async fn join(core: &Core, tenant: &TenantName, kind: &str) -> TargetId {
         note: None,
     };
     let capacity = serde_json::to_value(&capacity).unwrap();
-    session.connect_agent(enrolled.agent, core.replica, jobs::PROTOCOL, "suite", &[], &capacity).await.unwrap();
+    let connection = NewConnection {
+        replica: core.replica,
+        protocol: jobs::PROTOCOL,
+        software: "suite",
+        features: &[],
+        capacity: Ok(&capacity),
+    };
+    session.connect_agent(enrolled.agent, connection).await.unwrap();
     session.commit().await.unwrap();
     target
 }
