@@ -10,6 +10,7 @@ mod text;
 pub mod cbor;
 
 pub mod address;
+pub mod apply;
 pub mod authority;
 pub mod catch_up;
 pub mod change;

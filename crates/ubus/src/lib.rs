@@ -30,4 +30,6 @@ pub use lock::{Lock, LockError};
 pub use rights::Rights;
 pub use session::{Client, Credentials, Session};
 pub use status::Status;
-pub use transaction::{BoxError, Outcome, Settings, SettingsError, Step, Transaction, TransactionError, UndoError};
+pub use transaction::{
+    BoxError, Outcome, Settings, SettingsError, Staged, Step, Transaction, TransactionError, UndoError,
+};

@@ -10,12 +10,23 @@ use uci::{Config, PackageName};
 use crate::rights::Rights;
 use crate::{SessionId, Status, Ubus, UbusError, staging};
 
+/// How long root's sessions last without a call, as those of a login do.
+const ROOT_TIMEOUT: Duration = Duration::from_secs(300);
+
 /// A user of rpcd and its password.
 pub struct Credentials {
     /// The user.
     pub username: String,
     /// The password.
     pub password: SecretText,
+}
+
+/// How sessions come about.
+enum Entry {
+    /// By a login.
+    Login(Credentials),
+    /// By root's word on the router's own socket, where nobody asks for a password.
+    Root,
 }
 
 /// A session of rpcd. It ends when nobody called in it for its timeout, and what was staged in it with it.
@@ -58,6 +69,28 @@ impl Session {
         Ok(Self { ubus, id, timeout: Duration::from_secs(timeout), rights })
     }
 
+    /// Makes a session that may do everything. rpcd does that for root on the router's own socket, and for nobody else.
+    ///
+    /// # Errors
+    /// When a call fails.
+    pub async fn of_root(ubus: Arc<dyn Ubus>, timeout: Option<Duration>) -> Result<Self, UbusError> {
+        let timeout = timeout.unwrap_or(ROOT_TIMEOUT);
+        let args = json!({"timeout": timeout.as_secs()});
+        let answer = ubus.call(&SessionId::nobody(), "session", "create", args).await?;
+        let id = answer.as_ref().and_then(|answer| answer.get("ubus_rpc_session"));
+        let id = id.and_then(Value::as_str).and_then(SessionId::parse);
+        let expected = "32 hexadecimal digits as ubus_rpc_session";
+        let id = id.ok_or_else(|| UbusError::malformed("session", "create", expected))?;
+        let everything = json!({"ubus": {"*": ["*"]}, "uci": {"*": ["read", "write"]}, "file": {"*": ["*"]}});
+        let rights = Rights::from_acls(&everything);
+        let session = Self { ubus, id, timeout, rights };
+        for (scope, verbs) in [("ubus", &["*"][..]), ("uci", &["read", "write"]), ("file", &["*"])] {
+            let objects: Vec<_> = verbs.iter().map(|verb| ["*", verb]).collect();
+            session.call("session", "grant", json!({"scope": scope, "objects": objects})).await?;
+        }
+        Ok(session)
+    }
+
     /// Calls a method in the session.
     ///
     /// # Errors
@@ -98,7 +131,7 @@ impl Session {
 /// A router and a login to it. One session is kept for calls that change nothing; when it has expired, another is made.
 pub struct Client {
     ubus: Arc<dyn Ubus>,
-    credentials: Credentials,
+    entry: Entry,
     kept: Mutex<Option<Arc<Session>>>,
 }
 
@@ -106,7 +139,13 @@ impl Client {
     /// A client that logs in when it has to.
     #[must_use]
     pub fn new(ubus: Arc<dyn Ubus>, credentials: Credentials) -> Self {
-        Self { ubus, credentials, kept: Mutex::new(None) }
+        Self { ubus, entry: Entry::Login(credentials), kept: Mutex::new(None) }
+    }
+
+    /// A client on the router itself, as root, over its own socket.
+    #[must_use]
+    pub fn of_root(ubus: Arc<dyn Ubus>) -> Self {
+        Self { ubus, entry: Entry::Root, kept: Mutex::new(None) }
     }
 
     /// Calls a method in the kept session. When access is denied in a session that was not made just before, logs in
@@ -147,7 +186,10 @@ impl Client {
     /// # Errors
     /// When the call fails or the login is refused.
     pub async fn login(&self, timeout: Option<Duration>) -> Result<Session, UbusError> {
-        Session::login(Arc::clone(&self.ubus), &self.credentials, timeout).await
+        match &self.entry {
+            Entry::Login(credentials) => Session::login(Arc::clone(&self.ubus), credentials, timeout).await,
+            Entry::Root => Session::of_root(Arc::clone(&self.ubus), timeout).await,
+        }
     }
 
     fn kept(&self) -> Option<Arc<Session>> {

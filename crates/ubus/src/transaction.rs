@@ -6,6 +6,7 @@
 
 mod error;
 mod running;
+mod staged;
 mod undo;
 
 use std::path::PathBuf;
@@ -18,6 +19,7 @@ use crate::{Client, Lock};
 
 pub use error::{BoxError, SettingsError, Step, TransactionError, UndoError};
 use running::Running;
+pub use staged::Staged;
 
 /// How transactions are made on one router.
 #[derive(Clone, Debug)]
@@ -99,7 +101,7 @@ impl Transaction {
         F: Future<Output = Result<(), BoxError>>,
     {
         let _lock = Lock::take(&self.settings.lock, self.settings.lock_wait).await?;
-        let mut running = Running::begin(&self.client, &self.settings, packages).await?;
+        let mut running = Running::begin(Arc::clone(&self.client), self.settings.clone(), packages).await?;
         let cause = match running.drive(plan, verify).await {
             Ok(outcome) => {
                 running.end().await;

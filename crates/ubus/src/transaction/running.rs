@@ -1,6 +1,7 @@
 //! A transaction on its way, from the login to the confirmation.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -28,12 +29,12 @@ pub(super) enum Progress {
     Applied(Instant),
 }
 
-pub(super) struct Running<'a> {
-    pub(super) client: &'a Client,
-    pub(super) settings: &'a Settings,
+pub(super) struct Running {
+    pub(super) client: Arc<Client>,
+    pub(super) settings: Settings,
     pub(super) session: Session,
     pub(super) progress: Progress,
-    packages: &'a [PackageName],
+    packages: Vec<PackageName>,
     /// What was found.
     pub(super) before: Config,
     /// What is asked.
@@ -42,11 +43,11 @@ pub(super) struct Running<'a> {
     pub(super) touched: BTreeSet<(PackageName, SectionName)>,
 }
 
-impl<'a> Running<'a> {
+impl Running {
     pub(super) async fn begin(
-        client: &'a Client,
-        settings: &'a Settings,
-        packages: &'a [PackageName],
+        client: Arc<Client>,
+        settings: Settings,
+        packages: &[PackageName],
     ) -> Result<Self, TransactionError> {
         // Nobody calls in the session while the effect is awaited, and it must outlast that.
         let timeout = Duration::from_secs(300).max(settings.rollback * 3);
@@ -57,7 +58,7 @@ impl<'a> Running<'a> {
             settings,
             session,
             progress: Progress::Nothing,
-            packages,
+            packages: packages.to_vec(),
             before: Config::new(),
             target: Config::new(),
             touched: BTreeSet::new(),
@@ -71,10 +72,25 @@ impl<'a> Running<'a> {
         V: FnMut() -> F,
         F: Future<Output = Result<(), BoxError>>,
     {
+        if self.plan(plan).await? == Outcome::Unchanged {
+            return Ok(Outcome::Unchanged);
+        }
+        self.apply().await?;
+        self.verify(verify).await?;
+        self.confirm_as_planned().await?;
+        Ok(Outcome::Confirmed)
+    }
+
+    /// Reads the packages and stages what the plan says.
+    pub(super) async fn plan<P, E>(&mut self, plan: P) -> Result<Outcome, TransactionError>
+    where
+        P: FnOnce(&Config) -> Result<Vec<Change>, E>,
+        E: Into<BoxError>,
+    {
         self.check_rights()?;
         self.check_pending().await?;
         self.progress = Progress::Begun;
-        self.before = self.read(Step::Read, self.packages).await?;
+        self.before = self.read(Step::Read, &self.packages).await?;
         let changes = plan(&self.before).map_err(|error| TransactionError::Plan { source: error.into() })?;
         if changes.is_empty() {
             return Ok(Outcome::Unchanged);
@@ -82,11 +98,13 @@ impl<'a> Running<'a> {
         let (calls, records) = self.prepare(changes)?;
         self.stage(&calls).await?;
         self.read_back(&records).await?;
-        self.apply().await?;
-        self.verify(verify).await?;
-        self.check_sections(Step::Confirm).await?;
-        self.confirm().await?;
         Ok(Outcome::Confirmed)
+    }
+
+    /// Confirms what nobody else has changed since.
+    pub(super) async fn confirm_as_planned(&self) -> Result<(), TransactionError> {
+        self.check_sections(Step::Confirm).await?;
+        self.confirm().await
     }
 
     /// Ends the session of a transaction that succeeded. It would end by itself, so that failing is no harm.
@@ -204,7 +222,7 @@ impl<'a> Running<'a> {
         packages.into_iter().cloned().collect()
     }
 
-    async fn apply(&mut self) -> Result<(), TransactionError> {
+    pub(super) async fn apply(&mut self) -> Result<(), TransactionError> {
         self.progress = Progress::Applied(Instant::now());
         let args = json!({"rollback": true, "timeout": self.settings.rollback.as_secs()});
         let applied = self.call(Step::Apply, "apply", args).await;

@@ -16,7 +16,7 @@ const ATTEMPTS: usize = 3;
 /// How late the router may be with taking a change back, and how long it may be out of reach.
 const GRACE: Duration = Duration::from_secs(5);
 
-impl Running<'_> {
+impl Running {
     /// Takes everything back.
     pub(super) async fn undo(self) -> Result<(), UndoError> {
         match self.progress {

@@ -1,0 +1,4 @@
+//! The program and its scripts from outside.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod restore_script;
