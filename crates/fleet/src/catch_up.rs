@@ -18,19 +18,30 @@ use crate::{Head, Heads, NoiseKey};
 /// Why something was refused, for the operator to read.
 pub type Reason = String;
 
-/// What a node holds of the fleet for itself. Whatever it takes it has verified, and put where a power cut does not reach.
+/// What a node holds of the fleet for itself. Whatever it takes it has verified.
 pub trait Book {
     /// Where this node stands.
     fn heads(&self) -> Heads;
-    /// Takes the next entry of the authority chain.
-    fn take_entry(&mut self, entry: &[u8]) -> Result<(), Reason>;
+    /// Takes entries of the authority chain, in their order, all or none.
+    fn take_entries(&mut self, entries: &[Vec<u8>]) -> Result<(), Reason>;
     /// Takes a checkpoint that extends the one before, and with it all of this node's sections, which `proof` shows to be
     /// all there are. It takes both or neither.
     fn take_copy(&mut self, checkpoint: &[u8], sections: &[Vec<u8>], proof: &[u8]) -> Result<(), Reason>;
     /// What this node has to report, oldest first.
     fn reports(&self) -> Vec<Report>;
-    /// A report has arrived, or was refused for good.
-    fn reported(&mut self, report: &Report, verdict: Result<(), Reason>);
+    /// What became of a report.
+    fn reported(&mut self, report: &Report, verdict: Verdict);
+}
+
+/// What became of a report.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is kept, or was decided: nothing more is to be done about it.
+    Done,
+    /// It waits for the voters: say it again next time.
+    Pending,
+    /// It is refused for good.
+    Refused(Reason),
 }
 
 /// What a node tells others.
@@ -61,5 +72,5 @@ pub trait Library {
     /// Takes the status of a node, and says what its digest is.
     fn keep_status(&mut self, of: NoiseKey, status: &[u8]) -> Result<StatusDigest, Reason>;
     /// Takes anything else that a node reports.
-    fn keep_report(&mut self, from: NoiseKey, report: Report) -> Result<(), Reason>;
+    fn keep_report(&mut self, from: NoiseKey, report: Report) -> Verdict;
 }

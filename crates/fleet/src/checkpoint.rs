@@ -83,7 +83,8 @@ impl Summary {
         cbor::to_bytes(&Body { format: FORMAT, fleet, index, authority, history, map })
     }
 
-    fn from_bytes(bytes: &[u8]) -> Result<Self, CheckpointError> {
+    /// Reads that form.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, CheckpointError> {
         let Body { format, fleet, index, authority, history, map } = cbor::from_bytes(bytes, LONGEST_SIGNED)?;
         match format {
             FORMAT => Ok(Self { fleet, index, authority, history, map }),

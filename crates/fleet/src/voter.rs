@@ -38,9 +38,9 @@ const RESEND: u64 = 8;
 /// Records that wait to be decided.
 const WAITING: usize = 1_024;
 /// Bytes of records that one message carries.
-const ROOM: usize = 256 << 10;
+const ROOM: usize = 1 << 20;
 /// The longest record that is proposed.
-pub const LONGEST_RECORD: usize = 128 << 10;
+pub const LONGEST_RECORD: usize = 320 << 10;
 
 /// Who votes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -125,6 +125,8 @@ pub struct Voter {
     outgoing: Vec<(NoiseKey, Vec<u8>)>,
     ticked: Moment,
     ticks: u64,
+    /// How often in a row the leader had another length.
+    astray: u32,
 }
 
 /// What another voter knows of this configuration.
@@ -136,6 +138,13 @@ struct Recalled {
 }
 
 impl Voter {
+    /// What a journal holds of a fleet's first records, which its founder alone has decided.
+    pub fn found(records: &[Record]) -> Vec<Vec<u8>> {
+        let journal = Journal::default();
+        journal.adopt(records);
+        journal.take_writes()
+    }
+
     /// The voter whose journal these writes made; `ledger` must hold nothing but the fleet's beginning, and holds what was
     /// decided afterwards. `has_forgotten` says that the writes are a backup's: it then follows before it votes.
     pub fn restore<'a>(
@@ -156,6 +165,7 @@ impl Voter {
             outgoing: Vec::new(),
             ticked: now,
             ticks: 0,
+            astray: 0,
         };
         let configuration = voter.journal.configuration().0;
         voter.electorate = ledger.electorate();
@@ -266,8 +276,12 @@ impl Voter {
                 Some(_) => self.broadcast(&Message::Recall),
                 None => self.again(Vec::new()),
             }
-            if ledger.certified() < ledger.length() {
+            if ledger.certified() < ledger.length() || self.ticks.is_multiple_of(RESEND * 4) {
                 self.sign(ledger);
+            }
+            if self.leads() {
+                let (records, decided) = self.journal.lengths();
+                self.broadcast(&Message::Length { records, decided });
             }
         }
         self.apply(ledger);
@@ -306,6 +320,7 @@ impl Voter {
             }
             Message::Fetch(index) => self.send_records(from, index),
             Message::Records(..) => {}
+            Message::Length { records, decided } => self.compare(number, records, decided),
             Message::Recall => {
                 let state = self.journal.state();
                 if self.recalled.is_none() {
@@ -319,6 +334,19 @@ impl Voter {
                     self.recover();
                 }
             }
+        }
+    }
+
+    /// A leader that stays at another length has said something that did not arrive.
+    fn compare(&mut self, leader: NodeId, records: usize, decided: usize) {
+        let Some(consensus) = &mut self.consensus else { return };
+        if consensus.get_current_leader().map(|(leader, _)| leader) != Some(leader) {
+            return;
+        }
+        self.astray = if self.journal.lengths() == (records, decided) { 0 } else { self.astray + 1 };
+        if self.astray >= 2 {
+            self.astray = 0;
+            consensus.reconnected(leader);
         }
     }
 

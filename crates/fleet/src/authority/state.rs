@@ -220,6 +220,15 @@ impl State {
         self.voters.last().map_or(&[], Vec::as_slice)
     }
 
+    /// A number that rises whenever others vote, or the same ones with other keys; 0 before anybody does.
+    pub fn configuration(&self) -> u32 {
+        let keys = |(device, _): &(DeviceId, Role)| self.devices.get(device).and_then(|device| device.keys.since());
+        let since = self.voters().iter().filter_map(keys).chain(self.voters.since()).max();
+        // A recovery goes back in positions. A million of entries is more than a chain is held for.
+        let since = u32::try_from(since.unwrap_or_default()).unwrap_or(u32::MAX).min((1 << 20) - 1);
+        self.recoveries << 20 | since
+    }
+
     /// A device's signing key right after the entry at `position`, if it was a member with a key then.
     pub fn device_key_at(&self, device: DeviceId, position: u64) -> Option<&KeyRecord> {
         let key = self.devices.get(&device)?.keys.at(position)?;

@@ -26,4 +26,9 @@ impl<T> Timeline<T> {
     pub fn last(&self) -> Option<&T> {
         self.0.last().map(|(_, value)| value)
     }
+
+    /// From which position on it holds.
+    pub fn since(&self) -> Option<u64> {
+        self.0.last().map(|(from, _)| *from)
+    }
 }

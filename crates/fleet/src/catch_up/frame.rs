@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use super::{Reason, Report};
+use super::{Report, Verdict};
 use crate::{EntryId, Hash, Head, Heads};
 
 const WANT: u8 = 1;
@@ -17,6 +17,8 @@ const REQUEST: u8 = 18;
 const EVIDENCE: u8 = 19;
 const ACCEPTED: u8 = 20;
 const REFUSED: u8 = 21;
+const PENDING: u8 = 22;
+const VOTE: u8 = 33;
 const PAYLOAD: u8 = 32;
 
 /// The longest reason.
@@ -43,9 +45,11 @@ pub enum Frame {
     /// A report.
     Report(Report),
     /// What became of the report before.
-    Verdict(Result<(), Reason>),
+    Verdict(Verdict),
     /// What would be a datagram's payload where datagrams pass.
     Payload(Vec<u8>),
+    /// A voter's word to another, too long for a datagram.
+    Vote(Vec<u8>),
 }
 
 /// Why a message says nothing.
@@ -84,12 +88,14 @@ impl Frame {
             RECORD => Self::Report(Report::Record(whole())),
             REQUEST => Self::Report(Report::Request(whole())),
             EVIDENCE => Self::Report(Report::Evidence(whole())),
-            ACCEPTED if body.is_empty() => Self::Verdict(Ok(())),
+            ACCEPTED if body.is_empty() => Self::Verdict(Verdict::Done),
+            PENDING if body.is_empty() => Self::Verdict(Verdict::Pending),
             REFUSED if body.len() <= LONGEST_REASON => {
-                Self::Verdict(Err(String::from_utf8(whole()).map_err(|_| wrong)?))
+                Self::Verdict(Verdict::Refused(String::from_utf8(whole()).map_err(|_| wrong)?))
             }
             PAYLOAD => Self::Payload(whole()),
-            DONE | ACCEPTED | REFUSED => return Err(wrong),
+            VOTE => Self::Vote(whole()),
+            DONE | ACCEPTED | PENDING | REFUSED => return Err(wrong),
             _ => return Err(FrameError::Kind(kind)),
         })
     }
@@ -108,8 +114,9 @@ impl Frame {
             Self::Report(Report::Record(bytes)) => of(RECORD, bytes),
             Self::Report(Report::Request(bytes)) => of(REQUEST, bytes),
             Self::Report(Report::Evidence(bytes)) => of(EVIDENCE, bytes),
-            Self::Verdict(Ok(())) => of(ACCEPTED, &[]),
-            Self::Verdict(Err(reason)) => {
+            Self::Verdict(Verdict::Done) => of(ACCEPTED, &[]),
+            Self::Verdict(Verdict::Pending) => of(PENDING, &[]),
+            Self::Verdict(Verdict::Refused(reason)) => {
                 let mut end = reason.len().min(LONGEST_REASON);
                 while !reason.is_char_boundary(end) {
                     end -= 1;
@@ -117,6 +124,7 @@ impl Frame {
                 of(REFUSED, &reason.as_bytes()[..end])
             }
             Self::Payload(bytes) => of(PAYLOAD, bytes),
+            Self::Vote(bytes) => of(VOTE, bytes),
         }
     }
 }
@@ -154,9 +162,11 @@ mod tests {
             Frame::Report(Report::Record(bytes())),
             Frame::Report(Report::Request(bytes())),
             Frame::Report(Report::Evidence(bytes())),
-            Frame::Verdict(Ok(())),
-            Frame::Verdict(Err("no right to groups/ap".into())),
+            Frame::Verdict(Verdict::Done),
+            Frame::Verdict(Verdict::Pending),
+            Frame::Verdict(Verdict::Refused("no right to groups/ap".into())),
             Frame::Payload(bytes()),
+            Frame::Vote(bytes()),
         ]
     }
 
@@ -174,8 +184,8 @@ mod tests {
         for bytes in [&[WANT, 1, 2][..], &[DONE, 0], &[ACCEPTED, 0], &[REFUSED, 0xff], &[REFUSED; 502]] {
             assert_eq!(Frame::parse(bytes), Err(FrameError::Shape { kind: bytes[0], length: bytes.len() }));
         }
-        let endless = Frame::Verdict(Err("ä".repeat(400)));
-        assert_eq!(Frame::parse(&endless.print()), Ok(Frame::Verdict(Err("ä".repeat(250)))));
+        let endless = Frame::Verdict(Verdict::Refused("ä".repeat(400)));
+        assert_eq!(Frame::parse(&endless.print()), Ok(Frame::Verdict(Verdict::Refused("ä".repeat(250)))));
     }
 
     #[test]

@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 use super::frame::Frame;
 use super::{Book, Reason, Report};
 
-/// All sections of one node, at most.
-pub const LONGEST_COPY: usize = 8 << 20;
+/// All that one catch-up brings, at most: a chain of ten thousand entries, or as many sections.
+pub const LONGEST_COPY: usize = 16 << 20;
 
 /// Where a catch-up stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +20,7 @@ pub enum Lesson {
 /// One catch-up.
 #[derive(Default)]
 pub struct Pupil {
+    entries: Vec<Vec<u8>>,
     checkpoint: Option<Vec<u8>>,
     sections: Vec<Vec<u8>>,
     size: usize,
@@ -36,9 +37,13 @@ impl Pupil {
     pub fn hear(&mut self, frame: Frame, book: &mut impl Book) -> Result<Lesson, Reason> {
         let is_reporting = self.reports.is_some();
         match frame {
-            Frame::Entry(entry) if !is_reporting && self.checkpoint.is_none() => book.take_entry(&entry)?,
+            Frame::Entry(entry) if !is_reporting && self.checkpoint.is_none() => {
+                self.grow(entry.len())?;
+                self.entries.push(entry);
+            }
             Frame::Checkpoint(checkpoint) if !is_reporting && self.checkpoint.is_none() => {
                 self.grow(checkpoint.len())?;
+                self.take_entries(book)?;
                 self.checkpoint = Some(checkpoint);
             }
             Frame::Section(section) if self.checkpoint.is_some() => {
@@ -50,6 +55,7 @@ impl Pupil {
                 book.take_copy(&checkpoint, &std::mem::take(&mut self.sections), &proof)?;
             }
             Frame::Done if !is_reporting && self.checkpoint.is_none() => {
+                self.take_entries(book)?;
                 self.reports = Some(book.reports().into());
                 return Ok(self.report());
             }
@@ -63,6 +69,11 @@ impl Pupil {
         Ok(Lesson::GoesOn(Vec::new()))
     }
 
+    fn take_entries(&mut self, book: &mut impl Book) -> Result<(), Reason> {
+        let entries = std::mem::take(&mut self.entries);
+        if entries.is_empty() { Ok(()) } else { book.take_entries(&entries) }
+    }
+
     fn report(&self) -> Lesson {
         match self.reports.iter().flatten().next() {
             Some(report) => Lesson::GoesOn(vec![Frame::Report(report.clone())]),
@@ -73,6 +84,6 @@ impl Pupil {
     fn grow(&mut self, by: usize) -> Result<(), Reason> {
         // An empty section costs memory, too.
         self.size += by + 64;
-        if self.size > LONGEST_COPY { Err(format!("sections of more than {LONGEST_COPY} bytes")) } else { Ok(()) }
+        if self.size > LONGEST_COPY { Err(format!("more than {LONGEST_COPY} bytes")) } else { Ok(()) }
     }
 }

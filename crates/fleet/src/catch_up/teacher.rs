@@ -1,7 +1,7 @@
 //! The side that knows more. It says what it has as fast as it is taken, so that a slow pupil costs no memory.
 
 use super::frame::Frame;
-use super::{Library, Reason, Report};
+use super::{Library, Reason, Report, Verdict};
 use crate::cycle::StatusDigest;
 use crate::{Heads, NoiseKey};
 
@@ -43,7 +43,8 @@ impl Teacher {
             }
             Frame::Report(Report::Status(status)) => {
                 let kept = library.keep_status(self.pupil, &status);
-                Ok((Some(Frame::Verdict(kept.clone().map(drop))), kept.ok()))
+                let verdict = kept.as_ref().map_or_else(|reason| Verdict::Refused(reason.clone()), |_| Verdict::Done);
+                Ok((Some(Frame::Verdict(verdict)), kept.ok()))
             }
             Frame::Report(report) => Ok((Some(Frame::Verdict(library.keep_report(self.pupil, report))), None)),
             _ => Err("a frame out of turn".into()),

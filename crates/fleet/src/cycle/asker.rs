@@ -145,13 +145,20 @@ impl Asker {
         (now >= self.next).then(|| self.ask(now)).flatten()
     }
 
-    /// An authentic answer has come. It may be the answer to no question, and then says as much.
+    /// Whether this server's answer is waited for.
+    pub fn waits_for(&self, server: NoiseKey) -> bool {
+        matches!(self.waiting, Waiting::ForAnswer(asked, _) if asked == server)
+    }
+
+    /// An authentic answer has come; `has_news` says that there is something to report. It may be the answer to no question, and then says as much.
+    #[allow(clippy::too_many_arguments)]
     pub fn answered(
         &mut self,
         server: NoiseKey,
         at: SocketAddr,
         answer: &Answer,
         own: &Heads,
+        has_news: bool,
         now: Moment,
         random: &mut dyn Random,
     ) {
@@ -167,7 +174,7 @@ impl Asker {
         self.interval = Duration::from_secs(u64::from(answer.interval)).clamp(SHORTEST, LONGEST);
         self.end(now + jittered(self.interval, random));
         let behind = answer.heads != own.digest() && answer.index >= own.index;
-        if behind || answer.flags.contains(AnswerFlags::WANTS_STATUS) {
+        if behind || has_news || answer.flags.contains(AnswerFlags::WANTS_STATUS) {
             self.waiting = Waiting::ToCatchUp(server, at);
             self.next = now;
         }
@@ -316,7 +323,7 @@ mod tests {
         for _ in 0..20 {
             let step = next(&mut asker, &mut chance, &mut now);
             assert_eq!(step, Step::Ask { server: MASTER, at: at(1), way: Way::Udp, fresh: false });
-            asker.answered(MASTER, at(1), &answer(10, 120), &OWN, now, &mut chance);
+            asker.answered(MASTER, at(1), &answer(10, 120), &OWN, false, now, &mut chance);
             assert!((108..=120).contains(&seconds(Moment::from_millis(asker.due().since(now).as_millis() as u64))));
         }
     }
@@ -326,12 +333,12 @@ mod tests {
         let (mut asker, mut chance) = asker();
         let mut now = Moment::default();
         next(&mut asker, &mut chance, &mut now);
-        asker.answered(MASTER, at(1), &answer(10, 30), &OWN, now, &mut chance);
+        asker.answered(MASTER, at(1), &answer(10, 30), &OWN, false, now, &mut chance);
         let died = now;
         while !matches!(next(&mut asker, &mut chance, &mut now), Step::Ask { server: BACKUP, .. }) {}
         assert!(now.since(died) < Duration::from_secs(90));
         loop {
-            asker.answered(BACKUP, at(2), &answer(10, 30), &OWN, now, &mut chance);
+            asker.answered(BACKUP, at(2), &answer(10, 30), &OWN, false, now, &mut chance);
             if matches!(next(&mut asker, &mut chance, &mut now), Step::Ask { server: MASTER, .. }) {
                 break;
             }
@@ -346,7 +353,7 @@ mod tests {
         loop {
             match next(&mut asker, &mut chance, &mut now) {
                 Step::Ask { way: Way::Tcp, server, at, .. } => {
-                    asker.answered(server, at, &answer(10, 120), &OWN, now, &mut chance);
+                    asker.answered(server, at, &answer(10, 120), &OWN, false, now, &mut chance);
                     break;
                 }
                 Step::Ask { .. } => assert!(now < Moment::from_millis(120_000)),
@@ -362,9 +369,9 @@ mod tests {
         let (mut asker, mut chance) = asker();
         let mut now = Moment::default();
         next(&mut asker, &mut chance, &mut now);
-        asker.answered(MASTER, at(1), &answer(9, 30), &OWN, now, &mut chance);
+        asker.answered(MASTER, at(1), &answer(9, 30), &OWN, false, now, &mut chance);
         assert!(matches!(next(&mut asker, &mut chance, &mut now), Step::Ask { .. }));
-        asker.answered(MASTER, at(1), &answer(11, 30), &OWN, now, &mut chance);
+        asker.answered(MASTER, at(1), &answer(11, 30), &OWN, false, now, &mut chance);
         assert_eq!(next(&mut asker, &mut chance, &mut now), Step::CatchUp { server: MASTER, at: at(1) });
         asker.caught_up(false, now, &mut chance);
         assert!(asker.due().since(now) <= Duration::from_secs(15));
@@ -375,13 +382,13 @@ mod tests {
         let (mut asker, mut chance) = asker();
         let mut now = Moment::default();
         next(&mut asker, &mut chance, &mut now);
-        asker.answered(MASTER, at(1), &answer(10, 120), &OWN, now, &mut chance);
+        asker.answered(MASTER, at(1), &answer(10, 120), &OWN, false, now, &mut chance);
         asker.hinted(10, &OWN, now, &mut chance);
         assert!(asker.due().since(now) > HINTS);
         asker.hinted(11, &OWN, now, &mut chance);
         assert!(asker.due().since(now) <= HINTS);
         next(&mut asker, &mut chance, &mut now);
-        asker.answered(MASTER, at(1), &answer(10, 120), &OWN, now, &mut chance);
+        asker.answered(MASTER, at(1), &answer(10, 120), &OWN, false, now, &mut chance);
         asker.hinted(12, &OWN, Moment::from_millis(9_999), &mut chance);
         assert!(asker.due().since(now) > HINTS);
     }
@@ -391,7 +398,7 @@ mod tests {
         let (mut asker, mut chance) = asker();
         let mut now = Moment::default();
         next(&mut asker, &mut chance, &mut now);
-        asker.answered(BACKUP, at(2), &answer(11, 30), &OWN, now, &mut chance);
+        asker.answered(BACKUP, at(2), &answer(11, 30), &OWN, false, now, &mut chance);
         assert_eq!(asker.due(), now + PATIENCE);
     }
 

@@ -72,6 +72,12 @@ impl Journal {
         (inner.state.configuration, inner.state.base)
     }
 
+    /// How many records of this configuration it has accepted, and how many of them are decided.
+    pub fn lengths(&self) -> (usize, usize) {
+        let inner = self.inner();
+        (inner.state.records.len(), inner.state.decided)
+    }
+
     /// The decided record at an index.
     pub fn decided_at(&self, index: LogIndex) -> Option<Record> {
         let inner = self.inner();

@@ -51,6 +51,13 @@ pub enum Message {
         /// The records of this configuration.
         records: Vec<Record>,
     },
+    /// So many records it has accepted, and so many of them are decided: consensus never repeats what was lost on its way.
+    Length {
+        /// Accepted.
+        records: usize,
+        /// Decided.
+        decided: usize,
+    },
 }
 
 type Written<W> = Result<(), Error<<W as Write>::Error>>;
@@ -73,6 +80,7 @@ pub fn encode(configuration: u32, message: &Message) -> Vec<u8> {
             encode_ballot(&mut encoder, accepted.unwrap_or_default())?;
             encode_records(encoder.u64(*decided as u64)?, records)
         }
+        Message::Length { records, decided } => encoder.u8(25)?.u64(*records as u64)?.u64(*decided as u64).map(drop),
     });
     written.expect("invariant: a vector takes everything");
     encoder.into_writer()
@@ -102,6 +110,7 @@ pub fn decode(bytes: &[u8], from: NodeId, to: NodeId, voters: NodeId) -> Option<
             }
             Message::Recalled { promise: some(promise), accepted: some(accepted), decided, records }
         }
+        25 => Message::Length { records: size(&mut decoder)?, decided: size(&mut decoder)? },
         kind => Message::Consensus(decode_consensus(&mut decoder, kind, from, to)?),
     };
     let is_whole = decoder.position() == bytes.len();
@@ -344,6 +353,7 @@ mod tests {
             Message::Fetch(8),
             Message::Records(8, records()),
             Message::Recall,
+            Message::Length { records: 3, decided: 2 },
             Message::Recalled { promise: Some(n), accepted: None, decided: 1, records: records() },
         ]
     }

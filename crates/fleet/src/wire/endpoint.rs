@@ -21,6 +21,8 @@ pub const STRANGERS: usize = 64;
 pub const DIALING: usize = 32;
 /// An answer that takes longer is for a handshake that was given up.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Whoever did not answer is called again after this long.
+const REDIAL: Duration = Duration::from_secs(2);
 /// A session that was replaced still opens what was under way.
 const REPLACED: Duration = Duration::from_secs(60);
 
@@ -122,6 +124,23 @@ impl Endpoint {
     /// Where `peer` was heard last.
     pub fn address(&self, peer: NoiseKey) -> Option<SocketAddr> {
         Some(self.sessions.get(&self.ways.get(&peer)?.current?)?.address)
+    }
+
+    /// For how long `peer` has said nothing, if there is a session.
+    pub fn silence(&self, peer: NoiseKey, now: Moment) -> Option<Duration> {
+        Some(now.since(self.sessions.get(&self.ways.get(&peer)?.current?)?.heard))
+    }
+
+    /// Whether `peer` was called a moment ago and has not answered.
+    pub fn is_calling(&self, peer: NoiseKey, now: Moment) -> bool {
+        self.calls.values().any(|call| call.peer == peer && now.since(call.since) < REDIAL)
+    }
+
+    /// Forgets all members that are none any more.
+    pub fn retain(&mut self, is_member: impl Fn(NoiseKey) -> bool) {
+        let is_gone = |session: &&Session| session.standing == Standing::Member && !is_member(session.peer);
+        let gone: Vec<_> = self.sessions.values().filter(is_gone).map(|session| session.peer).collect();
+        gone.into_iter().for_each(|peer| self.forget(peer));
     }
 
     /// Calls `peer`: the first datagram of a handshake. An earlier call to it is given up.
@@ -315,6 +334,7 @@ impl Endpoint {
             return Err(Refusal::Replay);
         }
         let payload = session.open(counter, ciphertext, from).ok_or(Refusal::Seal)?;
+        session.heard = now;
         let (peer, standing) = (session.peer, session.standing);
         if !std::mem::replace(&mut session.confirmed, true) {
             self.waiting.retain(|waiting| *waiting != index);

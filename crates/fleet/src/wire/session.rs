@@ -30,6 +30,8 @@ pub struct Session {
     sent: u32,
     window: Window,
     born: Moment,
+    /// When something authentic came last.
+    pub heard: Moment,
     /// Whose it is.
     pub peer: NoiseKey,
     /// What the peer was when it came.
@@ -56,7 +58,18 @@ impl Session {
     /// What a handshake came to. The initiator's is confirmed by the answer it got.
     pub fn new(keys: Keys, party: Party, confirmed: bool, now: Moment) -> Self {
         let Party { key: peer, standing, address, index: theirs } = party;
-        Self { keys, theirs, sent: 0, window: Window::default(), born: now, peer, standing, address, confirmed }
+        Self {
+            keys,
+            theirs,
+            sent: 0,
+            window: Window::default(),
+            born: now,
+            heard: now,
+            peer,
+            standing,
+            address,
+            confirmed,
+        }
     }
 
     /// Whether it is too old for anything.

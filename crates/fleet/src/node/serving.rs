@@ -1,0 +1,87 @@
+//! What a node does for others: votes, keeps the archive, answers.
+
+use crate::archive::Archive;
+use crate::catch_up::{Book, Library};
+use crate::cycle::Answerer;
+use crate::replica::Replica;
+use crate::voter::{Output, Voter};
+use crate::{LogIndex, Moment, NoiseKey};
+
+use super::{Alarm, Effect, teach};
+
+/// A voter's part of a node.
+pub struct Serving {
+    /// What it holds for all.
+    pub archive: Archive,
+    /// Its vote.
+    pub voter: Voter,
+    /// What it knows of devices.
+    pub answerer: Answerer,
+    /// How far the devices were hinted at.
+    announced: LogIndex,
+    /// What of its own reports has changed hands.
+    reported: usize,
+    refreshed: Moment,
+}
+
+/// What has to be done after something happened.
+#[derive(Default)]
+pub(super) struct Settled {
+    pub writes: Vec<Vec<u8>>,
+    pub votes: Vec<(NoiseKey, Vec<u8>)>,
+    pub effects: Vec<Effect>,
+    /// Whether the node's own replica has learned something.
+    pub has_learned: bool,
+}
+
+impl Serving {
+    /// Serves what `archive` holds.
+    pub fn new(archive: Archive, voter: Voter, now: Moment) -> Self {
+        let announced = Library::heads(&archive).index;
+        Self { archive, voter, answerer: Answerer::default(), announced, reported: 0, refreshed: now }
+    }
+
+    /// Whether the owner of this key votes, as far as is known.
+    pub fn votes(&self, own: NoiseKey) -> bool {
+        self.voter.electorate().voters.contains(&own)
+    }
+
+    pub(super) fn settle(&mut self, own: NoiseKey, replica: &mut Replica, now: Moment) -> Settled {
+        let mut settled = Settled::default();
+        self.learn(own, replica, now, &mut settled);
+        for submission in self.archive.take_pending() {
+            // Whoever reported it says it again until it is decided.
+            let _ = self.voter.propose(submission, &mut self.archive);
+        }
+        self.learn(own, replica, now, &mut settled);
+        let Output { writes, messages } = self.voter.take_output();
+        (settled.writes, settled.votes) = (writes, messages);
+        let index = Library::heads(&self.archive).index;
+        if index > self.announced {
+            self.announced = index;
+            self.answerer.start(index, now);
+        }
+        let statuses = self.archive.take_statuses();
+        settled.effects.extend(statuses.into_iter().map(|(device, status)| Effect::Keep(device, status)));
+        settled.effects.extend(self.archive.take_requests().into_iter().map(Effect::Request));
+        settled
+    }
+
+    /// A voter's own device learns from what it serves, and reports to it.
+    fn learn(&mut self, own: NoiseKey, replica: &mut Replica, now: Moment, settled: &mut Settled) {
+        if !self.votes(own) {
+            return;
+        }
+        let (before, reports) = (replica.heads(), replica.reports().len());
+        let is_due = now.since(self.refreshed) >= super::HOUSEKEEPING && reports > 0;
+        if Library::heads(&self.archive) == before && reports == self.reported && !is_due {
+            return;
+        }
+        self.refreshed = now;
+        if let Err(reason) = teach(own, &mut self.archive, replica) {
+            settled.effects.push(Effect::Alarm(Alarm::Refused(reason)));
+        }
+        self.reported = replica.reports().len();
+        settled.has_learned |= replica.heads() != before;
+    }
+}

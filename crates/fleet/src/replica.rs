@@ -1,0 +1,347 @@
+//! What a device holds for itself: the authority chain, a checkpoint, and its own sections, all of it verified here.
+//!
+//! A hostile master can withhold. What it forges is refused; what it forks is kept as proof, and nothing more is taken until
+//! an authority entry names the branch to keep.
+
+use std::collections::BTreeMap;
+
+use crate::authority::{Authority, State};
+use crate::catch_up::{Book, Reason, Report, Verdict};
+use crate::cbor::{self, Blob};
+use crate::change::{Change, ChangeRefusal, Content};
+use crate::checkpoint::{Checkpoint, CheckpointError, Summary};
+use crate::log::check_section;
+use crate::map::Proof;
+use crate::signed::Signed;
+use crate::{DeviceId, EntryId, FleetId, Hash, Head, Heads, NoiseKey, SectionPath};
+
+/// The longest form of anything that is taken.
+const LONGEST: usize = 16 << 20;
+/// Reports that wait.
+const REPORTS: usize = 256;
+
+/// A checkpoint and what shows that it extends the one before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProvenCheckpoint {
+    /// The checkpoint.
+    pub checkpoint: Checkpoint,
+    /// The proof of growth.
+    pub growth: Vec<Hash>,
+}
+
+/// A section as it travels.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShippedSection {
+    /// The change that stands.
+    pub signed: Signed,
+    /// What it says.
+    pub content: Option<Content>,
+}
+
+/// Two checkpoints of one majority that disagree.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ForkProof {
+    /// The one that was followed.
+    pub ours: Checkpoint,
+    /// The other.
+    pub theirs: Checkpoint,
+}
+
+/// One write of a replica; together, in order, they give it again.
+struct Written {
+    kind: u8,
+    parts: Vec<Blob>,
+}
+
+cbor_arrays! {
+    ProvenCheckpoint 2 [checkpoint, growth];
+    ShippedSection 2 [signed, content];
+    ForkProof 2 [ours, theirs];
+    Written 2 [kind, parts];
+}
+
+/// A section that is in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Section {
+    /// The change that says it.
+    pub change: Change,
+    /// What it says.
+    pub content: Content,
+}
+
+/// What a device holds.
+pub struct Replica {
+    fleet: FleetId,
+    own: NoiseKey,
+    authority: Option<Authority>,
+    followed: Option<(Checkpoint, Summary)>,
+    sections: BTreeMap<SectionPath, Section>,
+    fork: Option<ForkProof>,
+    reports: Vec<Report>,
+    refused: Vec<(Report, Reason)>,
+    writes: Vec<Vec<u8>>,
+}
+
+impl Replica {
+    /// The replica that these writes made; what is malformed ends it.
+    pub fn restore<'a>(fleet: FleetId, own: NoiseKey, writes: impl IntoIterator<Item = &'a [u8]>) -> Self {
+        let mut replica = Self {
+            fleet,
+            own,
+            authority: None,
+            followed: None,
+            sections: BTreeMap::new(),
+            fork: None,
+            reports: Vec::new(),
+            refused: Vec::new(),
+            writes: Vec::new(),
+        };
+        for write in writes {
+            if replica.take_write(write).is_none() {
+                break;
+            }
+        }
+        replica.writes.clear();
+        replica
+    }
+
+    /// The fleet.
+    pub const fn fleet(&self) -> FleetId {
+        self.fleet
+    }
+
+    /// The authority chain, once any of it is here.
+    pub const fn authority(&self) -> Option<&Authority> {
+        self.authority.as_ref()
+    }
+
+    /// What was followed last.
+    pub fn summary(&self) -> Option<&Summary> {
+        self.followed.as_ref().map(|(_, summary)| summary)
+    }
+
+    /// The sections in force.
+    pub const fn sections(&self) -> &BTreeMap<SectionPath, Section> {
+        &self.sections
+    }
+
+    /// The proof of a fork, until somebody has chosen.
+    pub const fn fork(&self) -> Option<&ForkProof> {
+        self.fork.as_ref()
+    }
+
+    /// Who this node is, if it is a member.
+    pub fn device(&self) -> Option<DeviceId> {
+        Some(self.authority.as_ref()?.state().device_by_noise(&self.own)?.0)
+    }
+
+    /// Wants something reported. A status takes the place of the one before.
+    pub fn report(&mut self, report: Report) {
+        if let Report::Status(_) = report {
+            self.reports.retain(|waiting| !matches!(waiting, Report::Status(_)));
+        }
+        if !self.reports.contains(&report) && self.reports.len() < REPORTS {
+            if let Report::Record(bytes) = &report {
+                self.write(REPORT, vec![bytes.clone()]);
+            }
+            self.reports.push(report);
+        }
+    }
+
+    /// Reports that were refused, and why.
+    pub fn take_refused(&mut self) -> Vec<(Report, Reason)> {
+        std::mem::take(&mut self.refused)
+    }
+
+    /// What must last before anything else happens.
+    pub fn take_writes(&mut self) -> Vec<Vec<u8>> {
+        std::mem::take(&mut self.writes)
+    }
+
+    fn write(&mut self, kind: u8, parts: Vec<Vec<u8>>) {
+        let parts = parts.into_iter().map(Blob).collect();
+        self.writes.push(cbor::to_bytes(&Written { kind, parts }));
+    }
+
+    fn take_write(&mut self, write: &[u8]) -> Option<()> {
+        let Written { kind, parts } = cbor::from_bytes(write, LONGEST).ok()?;
+        let parts: Vec<_> = parts.into_iter().map(|part| part.0).collect();
+        match (kind, parts.as_slice()) {
+            (ENTRIES, entries) => self.take_entries(entries).ok(),
+            (COPY, [checkpoint, proof, sections @ ..]) => self.take_copy(checkpoint, sections, proof).ok(),
+            (FORK, [proof]) => {
+                self.fork = Some(cbor::from_bytes(proof, LONGEST).ok()?);
+                Some(())
+            }
+            (REPORT, [bytes]) => {
+                self.reports.push(Report::Record(bytes.clone()));
+                Some(())
+            }
+            (REPORTED, [bytes]) => {
+                self.reports.retain(|report| *report != Report::Record(bytes.clone()));
+                Some(())
+            }
+            _ => None,
+        }
+    }
+
+    fn followed_summary(&self) -> Option<Summary> {
+        self.followed.as_ref().map(|(_, summary)| *summary)
+    }
+
+    /// Whether an entry of the chain has chosen between the branches.
+    fn settle(&mut self) {
+        let (Some(fork), Some(authority)) = (&self.fork, &self.authority) else { return };
+        let (ours, theirs) = (fork.ours.hash(), fork.theirs.hash());
+        let resolved = &authority.state().resolved;
+        let chose = |kept: Hash, dropped: Hash| resolved.contains(&(kept, dropped));
+        if chose(theirs, ours) {
+            // What was followed is given up; the other branch is followed from its beginning.
+            self.followed = None;
+            self.fork = None;
+        } else if chose(ours, theirs) {
+            self.fork = None;
+        }
+    }
+
+    /// Checks that these sections are all there are under the proof, and rightly signed.
+    fn check_sections(
+        &self,
+        summary: &Summary,
+        sections: &[Vec<u8>],
+        proof: &[u8],
+    ) -> Result<BTreeMap<SectionPath, Section>, Reason> {
+        let authority = self.authority.as_ref().ok_or("there is no authority to check it by")?;
+        let prefixes = self.device().map(|device| prefixes(authority.state(), device)).unwrap_or_default();
+        let proof: Proof = cbor::from_bytes(proof, LONGEST).map_err(say)?;
+        let opened = proof.open(&summary.map).map_err(say)?;
+        let mut shipped = BTreeMap::new();
+        for section in sections {
+            let section: ShippedSection = cbor::from_bytes(section, LONGEST).map_err(say)?;
+            let change = Change::read(section.signed.clone(), self.fleet).map_err(say)?;
+            shipped.insert(change.id, section);
+        }
+        let mut taken = BTreeMap::new();
+        for prefix in &prefixes {
+            for leaf in opened.under(prefix).map_err(say)? {
+                let section = shipped.get(&leaf.change).ok_or_else(|| format!("{} is withheld", leaf.path))?;
+                let change = match check_section(authority, leaf, &section.signed) {
+                    // Its author's key was taken away with what it wrote: the section says nothing.
+                    Err(ChangeRefusal::Void { .. }) => continue,
+                    change => change.map_err(say)?,
+                };
+                if section.content.as_ref().map(Content::hash) != change.content {
+                    return Err(format!("{} comes with another content than its author signed", leaf.path));
+                }
+                if let Some(content) = &section.content {
+                    taken.insert(leaf.path.clone(), Section { change, content: content.clone() });
+                }
+            }
+        }
+        Ok(taken)
+    }
+}
+
+const ENTRIES: u8 = 0;
+const COPY: u8 = 1;
+const FORK: u8 = 2;
+const REPORT: u8 = 3;
+const REPORTED: u8 = 4;
+
+impl Book for Replica {
+    fn heads(&self) -> Heads {
+        let none = Head { position: 0, entry: EntryId::of([0; 32]) };
+        let authority = self.authority.as_ref().map_or(none, Authority::head);
+        match &self.followed {
+            Some((checkpoint, summary)) => Heads { authority, index: summary.index, checkpoint: checkpoint.hash() },
+            None => Heads { authority, index: 0, checkpoint: Hash::of([0; 32]) },
+        }
+    }
+
+    fn take_entries(&mut self, entries: &[Vec<u8>]) -> Result<(), Reason> {
+        let read: Result<Vec<_>, _> = entries.iter().map(|entry| Signed::from_bytes(entry)).collect();
+        let mut entries_read = read.map_err(say)?;
+        let first = entries_read.first().ok_or("no entries")?;
+        let is_genesis = crate::authority::Genesis::fleet(first) == self.fleet;
+        match &mut self.authority {
+            Some(authority) => {
+                if is_genesis {
+                    entries_read.remove(0);
+                }
+                authority.adopt(entries_read).map_err(say)?;
+            }
+            None => {
+                if !is_genesis {
+                    return Err("the chain does not begin with this fleet's genesis".into());
+                }
+                let genesis = entries_read.remove(0);
+                let mut authority = Authority::new(genesis).map_err(say)?;
+                authority.adopt(entries_read).map_err(say)?;
+                self.authority = Some(authority);
+            }
+        }
+        self.write(ENTRIES, entries.to_vec());
+        self.settle();
+        Ok(())
+    }
+
+    fn take_copy(&mut self, checkpoint: &[u8], sections: &[Vec<u8>], proof: &[u8]) -> Result<(), Reason> {
+        let ProvenCheckpoint { checkpoint: theirs, growth } = cbor::from_bytes(checkpoint, LONGEST).map_err(say)?;
+        let authority = self.authority.as_ref().ok_or("there is no authority to check it by")?;
+        if self.fork.is_some() {
+            return Err("two majorities disagree: somebody has to choose first".into());
+        }
+        let before = self.followed_summary();
+        let summary = match theirs.follow(authority, before.as_ref(), &growth) {
+            Ok(summary) => summary,
+            // Rightly signed, and not what was followed: proof for whoever has to choose. A growth that is merely not
+            // proven says nothing yet, so that only the same index counts.
+            Err(error @ CheckpointError::Forked(_)) => {
+                if let Some((ours, _)) = &self.followed {
+                    let fork = ForkProof { ours: ours.clone(), theirs };
+                    let proof = cbor::to_bytes(&fork);
+                    self.fork = Some(fork);
+                    self.write(FORK, vec![proof.clone()]);
+                    self.report(Report::Evidence(proof));
+                }
+                return Err(error.to_string());
+            }
+            Err(error) => return Err(error.to_string()),
+        };
+        let taken = self.check_sections(&summary, sections, proof)?;
+        self.sections = taken;
+        self.followed = Some((theirs, summary));
+        let parts = [checkpoint.to_vec(), proof.to_vec()].into_iter().chain(sections.iter().cloned());
+        self.write(COPY, parts.collect());
+        Ok(())
+    }
+
+    fn reports(&self) -> Vec<Report> {
+        self.reports.clone()
+    }
+
+    fn reported(&mut self, report: &Report, verdict: Verdict) {
+        if verdict == Verdict::Pending {
+            return;
+        }
+        self.reports.retain(|waiting| waiting != report);
+        if let Report::Record(bytes) = report {
+            self.write(REPORTED, vec![bytes.clone()]);
+        }
+        if let Verdict::Refused(reason) = verdict {
+            self.refused.push((report.clone(), reason));
+        }
+    }
+}
+
+/// What the paths of a device's sections begin with: all policies, its groups, itself.
+pub fn prefixes(state: &State, device: DeviceId) -> Vec<String> {
+    let groups = state.devices.get(&device).map(|device| device.groups().to_vec()).unwrap_or_default();
+    let groups = groups.into_iter().map(|group| crate::Scope::Group(group).prefix());
+    let own = crate::Scope::Device(device).prefix();
+    ["policies/".to_owned()].into_iter().chain(groups).chain([own]).collect()
+}
+
+fn say(error: impl std::fmt::Display) -> Reason {
+    error.to_string()
+}
