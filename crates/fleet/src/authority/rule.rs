@@ -87,7 +87,13 @@ impl State {
         let Some(threshold) = self.threshold(author, statement) else { return Ok(()) };
         match threshold.needed <= 1 && threshold.users.contains(name) {
             true => Ok(()),
-            false => Err(Refusal::Threshold { verb: self.need(statement).verb, needed: threshold.needed }),
+            false => {
+                let verb = match statement {
+                    Statement::Threshold { verb, .. } if self.thresholds.contains_key(verb) => *verb,
+                    _ => self.need(statement).verb,
+                };
+                Err(Refusal::Threshold { verb, needed: threshold.needed })
+            }
         }
     }
 
