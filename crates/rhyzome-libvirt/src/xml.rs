@@ -73,7 +73,9 @@ impl Display for Escaped<'_> {
                 '"' => out.write_str("&quot;")?,
                 '\'' => out.write_str("&apos;")?,
                 // XML 1.0 has no way to write these.
-                control if control.is_control() => out.write_str("\u{fffd}")?,
+                unwritable if unwritable.is_control() || matches!(unwritable, '\u{fffe}' | '\u{ffff}') => {
+                    out.write_str("\u{fffd}")?;
+                }
                 plain => write!(out, "{plain}")?,
             }
         }
@@ -83,7 +85,73 @@ impl Display for Escaped<'_> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    /// What a reader of XML makes of what stands in an attribute or between tags.
+    fn read(written: &str) -> String {
+        let entities = [("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("&apos;", "'"), ("&amp;", "&")];
+        entities.iter().fold(written.to_owned(), |text, (entity, letter)| text.replace(entity, letter))
+    }
+
+    fn hostile() -> impl Strategy<Value = String> {
+        const PARTS: &[&str] = &[
+            "]]>",
+            "<![CDATA[",
+            "<!--",
+            "-->",
+            "&",
+            "&amp;",
+            "&#0;",
+            "<",
+            ">",
+            "\"",
+            "'",
+            "/>",
+            "<?xml",
+            "\u{0}",
+            "\u{7}",
+            "\n",
+            "\u{85}",
+            "\u{fffe}",
+            "\u{ffff}",
+            "<disk>",
+            "ä",
+        ];
+        let part =
+            prop_oneof![proptest::sample::select(PARTS).prop_map(str::to_owned), any::<char>().prop_map(String::from)];
+        proptest::collection::vec(part, 0..12).prop_map(|parts| parts.concat())
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_writes_markup(attribute in hostile(), text in hostile()) {
+            let element = Element::new("a").attribute("b", &attribute).attribute("c", "d").text(&text);
+            let written = element.to_string();
+            let (head, rest) = written.split_once("\" c=\"d\"").unwrap();
+            let body = rest.strip_prefix('>').map_or("", |rest| rest.strip_suffix("</a>\n").unwrap());
+            let held = head.strip_prefix("<a b=\"").unwrap();
+            for part in [held, body] {
+                prop_assert!(!part.contains(['<', '>', '"', '\'']), "{written}");
+                let is_legal = |letter: char| !letter.is_control() && letter != '\u{fffe}' && letter != '\u{ffff}';
+                prop_assert!(part.chars().all(is_legal), "{written:?}");
+                for entity in part.split('&').skip(1) {
+                    let known = ["amp;", "lt;", "gt;", "quot;", "apos;"].iter().any(|name| entity.starts_with(name));
+                    prop_assert!(known, "{written}");
+                }
+            }
+            let legal = |text: &str| -> String {
+                let replaced = |letter: char| match letter {
+                    '\u{fffe}' | '\u{ffff}' => '\u{fffd}',
+                    control if control.is_control() => '\u{fffd}',
+                    plain => plain,
+                };
+                text.chars().map(replaced).collect()
+            };
+            prop_assert_eq!((read(held), read(body)), (legal(&attribute), legal(&text)));
+        }
+    }
 
     #[test]
     fn whatever_is_written_stays_where_it_was_put() {

@@ -37,6 +37,8 @@ pub struct Core {
     pub images: PathBuf,
     /// The largest image file that is taken, in bytes.
     pub image_limit: u64,
+    /// How many bytes the images' files of one tenant may have in all.
+    pub image_quota: Option<u64>,
     /// Which private addresses images are fetched from.
     pub private_image_sources: PrivateSources,
     /// Whoever moves images' files to their places, or away, has it.
@@ -72,6 +74,7 @@ impl Core {
             wireguard_first_port: config.wireguard_first_port,
             images: config.images(),
             image_limit: config.image_limit,
+            image_quota: config.image_quota,
             private_image_sources: config.allow_private_image_sources.clone(),
             image_files: tokio::sync::Mutex::default(),
             downloads,

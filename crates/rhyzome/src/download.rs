@@ -1,7 +1,11 @@
-//! Fetching images by URL, some at a time. What a crash broke off is asked for again by its operation, and begun again.
+//! Fetching images by URL, some at a time. What a crash broke off is asked for again by its operation, and begun again;
+//! what a connection broke off goes on where it was, if the server can, and else from the start.
+
+mod transfer;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use reqwest::header::LOCATION;
@@ -14,9 +18,14 @@ use types::{ImageId, Sha256Digest};
 use crate::core::Core;
 use crate::image_file::{self, Arrival, Expected};
 use crate::image_source;
+use crate::refusal::Refusal;
 
 /// Redirects that are followed.
 const REDIRECTS: usize = 5;
+/// How often a file that breaks off is begun.
+const STARTS: u32 = 3;
+/// Before it is begun the second time; longer each time after.
+const PAUSE: Duration = Duration::from_secs(1);
 /// Downloads that wait to be begun.
 const BACKLOG: usize = 64;
 /// Downloads at once.
@@ -111,9 +120,25 @@ async fn settle(core: Arc<Core>, wanted: Wanted) {
 }
 
 async fn fetch(core: &Core, wanted: &Wanted) -> anyhow::Result<Arrival> {
+    let mut starts = 1;
+    loop {
+        match fetch_once(core, wanted).await? {
+            Ok(arrival) => return Ok(arrival),
+            Err(Refusal::Malformed(reason)) if starts < STARTS => {
+                tracing::warn!(resource = %wanted.id, reason, starts, "a download is begun again");
+                tokio::time::sleep(PAUSE * starts).await;
+                starts += 1;
+            }
+            Err(refusal) => bail!("{}", refusal.into_problem()),
+        }
+    }
+}
+
+/// Fetches a file once; the inner error is about what came of it.
+async fn fetch_once(core: &Core, wanted: &Wanted) -> anyhow::Result<Result<Arrival, Refusal>> {
     let mut url = Url::parse(&wanted.url).context("the URL cannot be read")?;
     for _ in 0..=REDIRECTS {
-        let response = image_source::ask(&core.private_image_sources, &url).await?;
+        let response = image_source::ask(&core.private_image_sources, &url, None).await?;
         if let Some(next) = redirected(&url, &response)? {
             url = next;
             continue;
@@ -122,10 +147,9 @@ async fn fetch(core: &Core, wanted: &Wanted) -> anyhow::Result<Arrival> {
             bail!("{} answered {}", image_source::shown(&url), response.status());
         }
         let length = response.content_length();
-        let body = Box::pin(response.bytes_stream());
+        let body = Box::pin(transfer::bytes(&core.private_image_sources, url, response));
         let expected = Expected { id: wanted.id, sha256: wanted.sha256, length, sender: None };
-        let received = image_file::receive(core, expected, body).await;
-        return received.map_err(|refusal| anyhow::anyhow!("{}", refusal.into_problem()));
+        return Ok(image_file::receive(core, expected, body).await);
     }
     bail!("{} was the end of {REDIRECTS} redirects and leads to another", image_source::shown(&url))
 }

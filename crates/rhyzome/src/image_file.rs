@@ -69,6 +69,10 @@ where
     if expected.length.is_some_and(|length| length > core.image_limit) {
         return Err(too_large(core));
     }
+    if let Some(length) = expected.length {
+        let mut session = core.store.read().await?;
+        check_quota(core, &mut session, expected.id, length).await?;
+    }
     let received = match write_part(core, expected.id, &mut body).await {
         Ok(Written::Whole(part, digest, size)) => keep(core, part, &expected, digest, size).await,
         Ok(Written::Unwanted(reason)) => Ok(Arrival::Unwanted(reason)),
@@ -213,6 +217,7 @@ async fn keep(
         if unwanted.is_some() {
             return Ok(unwanted);
         }
+        check_quota(core, session, id, size).await?;
         session.set_status(&Caller::core(), id.into(), &status).await?;
         if let Some((who, keyed)) = expected.sender {
             let row = session.resource(&who.caller, id.into()).await?;
@@ -221,14 +226,47 @@ async fn keep(
         }
         Ok(None)
     })
-    .await?;
+    .await;
     drop(turn);
-    if let Some(reason) = unwanted {
+    if !matches!(unwanted, Ok(None)) {
         sweep(core, false).await.map_err(Refusal::Internal)?;
+    }
+    if let Some(reason) = unwanted? {
         return Ok(Arrival::Unwanted(reason));
     }
     core.signals.look_again();
     Ok(Arrival::Kept)
+}
+
+/// Refuses a file of that size for which the image's tenant has no room left.
+async fn check_quota<Mode>(
+    core: &Core,
+    session: &mut Session<'_, Mode>,
+    id: ImageId,
+    size: u64,
+) -> Result<(), Refusal> {
+    let Some(quota) = core.image_quota else { return Ok(()) };
+    let tenant = match session.tenant_of(&Caller::core(), id.into()).await {
+        // Nobody waits for it any more, which is said elsewhere.
+        Err(StoreError::NotFound { .. }) => return Ok(()),
+        tenant => tenant?,
+    };
+    let (caller, mut held, mut after) = (Caller::core_for(tenant), 0_u64, None);
+    loop {
+        let rows = session.resources(&caller, Image::NOUN, after, SWEEP_PAGE).await?;
+        let Some(last) = rows.last() else { break };
+        after = Some(last.id);
+        for row in rows {
+            let status: ImageStatus = read("status.body", row.status)?;
+            held = held.saturating_add(status.file_size.map_or(0, |bytes| bytes.get()));
+        }
+    }
+    match held.saturating_add(size) > quota {
+        true => Err(Refusal::Exhausted(format!(
+            "the image's file has {size} bytes, and the tenant's images have {held} of {quota} already: delete some"
+        ))),
+        false => Ok(()),
+    }
 }
 
 fn too_large(core: &Core) -> Refusal {

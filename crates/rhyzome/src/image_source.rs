@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use ipnet::IpNet;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use reqwest::header::{HeaderValue, IF_RANGE, RANGE};
 use reqwest::{Response, Url};
 use serde::Deserialize;
 
@@ -76,9 +77,18 @@ pub fn shown(url: &Url) -> String {
     url.to_string().replace("%E2%80%A6", "…")
 }
 
-/// Asks one server for a file. Its name is resolved once, and only what was looked at is connected to. A redirect is an
+/// What is asked for of a file that broke off.
+#[derive(Clone, Copy, Debug)]
+pub struct Rest<'a> {
+    /// From which byte on.
+    pub from: u64,
+    /// What the file was known by when it began; of another file all is asked for.
+    pub validator: &'a HeaderValue,
+}
+
+/// Asks one server for a file, or for the rest of it. Its name is resolved once, and only what was looked at is connected to. A redirect is an
 /// answer like others. Proxies of the environment are not asked.
-pub async fn ask(private: &PrivateSources, url: &Url) -> anyhow::Result<Response> {
+pub async fn ask(private: &PrivateSources, url: &Url, rest: Option<Rest<'_>>) -> anyhow::Result<Response> {
     if let Err(expected) = check(url) {
         bail!("{}: {expected}", shown(url));
     }
@@ -90,8 +100,11 @@ pub async fn ask(private: &PrivateSources, url: &Url) -> anyhow::Result<Response
             refused.ip().to_canonical()
         );
     }
-    let response = client(addresses)?.get(url.clone()).send();
-    let response = tokio::time::timeout(ANSWER_DEADLINE, response)
+    let mut request = client(addresses)?.get(url.clone());
+    if let Some(Rest { from, validator }) = rest {
+        request = request.header(RANGE, format!("bytes={from}-")).header(IF_RANGE, validator);
+    }
+    let response = tokio::time::timeout(ANSWER_DEADLINE, request.send())
         .await
         .with_context(|| format!("{} says nothing for {} s", shown(url), ANSWER_DEADLINE.as_secs()))?;
     // The error would repeat the URL with all that follows its `?`.

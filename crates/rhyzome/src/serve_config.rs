@@ -54,6 +54,9 @@ pub struct ServeConfig {
     /// The largest image file that is taken, in bytes.
     #[serde(default = "image_limit")]
     pub image_limit: u64,
+    /// How many bytes the images' files of one tenant may have in all; no bound when left out.
+    #[serde(default)]
+    pub image_quota: Option<u64>,
     /// Whether images are fetched from private addresses too: all, or those in a list of networks.
     #[serde(default)]
     pub allow_private_image_sources: PrivateSources,

@@ -21,6 +21,11 @@ impl Caller {
         Self { tenant: None, scopes: Scopes::all(), token: None }
     }
 
+    /// The core itself on behalf of one tenant, of whom alone it sees anything.
+    pub fn core_for(tenant: TenantName) -> Self {
+        Self { tenant: Some(tenant), ..Self::core() }
+    }
+
     /// Whether the caller's scopes allow it.
     pub fn may(&self, kind: ScopeKind, verb: ScopeVerb) -> bool {
         self.scopes.allow(kind, verb)

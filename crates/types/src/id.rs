@@ -74,6 +74,11 @@ macro_rules! ids {
                 self.0
             }
 
+            /// When what it names was made, in milliseconds since 1970.
+            pub const fn made_at(self) -> u64 {
+                self.0 >> 22
+            }
+
             /// The 13 characters without the prefix, as used in names that must stay short.
             pub fn suffix(self) -> String {
                 encode(self.0).into_iter().map(char::from).collect()
@@ -135,6 +140,16 @@ pub enum ResourceId {
 }
 
 impl ResourceId {
+    /// When the resource was made, in milliseconds since 1970.
+    pub const fn made_at(self) -> u64 {
+        match self {
+            Self::Network(id) => id.made_at(),
+            Self::Instance(id) => id.made_at(),
+            Self::Image(id) => id.made_at(),
+            Self::Peer(id) => id.made_at(),
+        }
+    }
+
     /// Whether `text` has the shape of an id of any kind, known or not; names must not.
     pub fn looks_like(text: &str) -> bool {
         text.rsplit_once('-').is_some_and(|(prefix, rest)| {

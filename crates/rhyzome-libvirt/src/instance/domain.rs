@@ -157,6 +157,35 @@ mod tests {
         assert!(!written.contains("<!--") && !written.contains('\u{7}'), "{written}");
     }
 
+    /// Whatever somebody gives for a machine is refused, or is in its XML as text, or not at all.
+    #[test]
+    fn no_name_and_no_user_data_adds_an_element() {
+        let files = Storage::at(Path::new("/var/lib/rhyzome")).instance(example::instance().id);
+        let version = "1:3".parse().unwrap();
+        let elements = |instance: &Instance| {
+            let written = definition(instance, &files, Accelerator::Tcg, version);
+            (written.matches('<').count(), written)
+        };
+        let expected = elements(&example::instance()).0;
+        let asked = serde_json::json!({
+            "hostname": "hello", "domain": "home.internal", "host_key": "k", "user_data": "#!/bin/sh\n",
+        });
+        for hostile in ["]]><disk/>", "a'/><disk type='file'/>", "&lt;disk&gt;", "a\u{0}b", "a\nb", "<!--", "a\"b"] {
+            for field in ["hostname", "domain", "user_data", "host_key"] {
+                let mut asked = asked.clone();
+                asked[field] = hostile.into();
+                let text = |field: &str| asked[field].as_str().unwrap().to_owned();
+                let secret = |field: &str| jobs::SecretField::Value(types::SecretText::new(text(field)));
+                let (Ok(hostname), Ok(domain)) = (text("hostname").parse(), text("domain").parse()) else { continue };
+                assert!(matches!(field, "user_data" | "host_key"), "{field} may be {hostile:?}");
+                let (host_key, user_data) = (secret("host_key"), Some(secret("user_data")));
+                let instance = Instance { hostname, domain, host_key, user_data, ..example::instance() };
+                let (count, written) = elements(&instance);
+                assert!(count == expected && !written.contains(hostile), "{field} {hostile:?}: {written}");
+            }
+        }
+    }
+
     #[test]
     fn names_fit_and_differ() {
         let ids = [InstanceId::from_bits(u64::MAX), InstanceId::from_bits(0), example::instance().id];

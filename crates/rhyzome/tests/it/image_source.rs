@@ -2,8 +2,8 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use pki::{Alpn, Authority, ClientAuth, KeyedCertificate, TlsAcceptor};
@@ -30,6 +30,8 @@ struct State {
     released: watch::Sender<bool>,
     connections: AtomicUsize,
     open: watch::Sender<usize>,
+    /// Paths that were asked for, with what their requests said of ranges.
+    asked: Mutex<Vec<(String, String)>>,
 }
 
 impl ImageSource {
@@ -52,6 +54,7 @@ impl ImageSource {
             released: watch::Sender::new(false),
             connections: AtomicUsize::new(0),
             open: watch::Sender::new(0),
+            asked: Mutex::default(),
         });
         let mut tasks = JoinSet::new();
         for listener in [listener, other] {
@@ -78,6 +81,12 @@ impl ImageSource {
     /// How many connections there have been.
     pub fn connections(&self) -> usize {
         self.state.connections.load(Ordering::SeqCst)
+    }
+
+    /// What each request for a path said of ranges.
+    pub fn asked(&self, path: &str) -> Vec<String> {
+        let asked = self.state.asked.lock().unwrap();
+        asked.iter().filter(|(asked, _)| asked == path).map(|(_, range)| range.clone()).collect()
     }
 
     /// Waits until so many requests are being answered.
@@ -107,14 +116,18 @@ async fn answer(stream: TcpStream, acceptor: TlsAcceptor, state: Arc<State>) {
     let Ok(stream) = acceptor.accept(stream).await else { return };
     let mut stream = BufReader::new(stream);
     let mut first = String::new();
-    let mut line = String::new();
+    let (mut line, mut range) = (String::new(), String::new());
     while stream.read_line(&mut line).await.is_ok_and(|read| read > 0) && line != "\r\n" {
         if first.is_empty() {
             first = line.clone();
         }
+        if line.to_lowercase().starts_with("range:") || line.to_lowercase().starts_with("if-range:") {
+            range += &line.to_lowercase().replace("\r\n", ";");
+        }
         line.clear();
     }
     let path = first.split(' ').nth(1).unwrap_or_default().to_owned();
+    state.asked.lock().unwrap().push((path.clone(), range));
     state.open.send_modify(|open| *open += 1);
     // Whoever asked may leave.
     let _ = send(stream.get_mut(), &path, &state).await;
@@ -127,7 +140,20 @@ async fn send(stream: &mut (impl AsyncWrite + Unpin), path: &str, state: &State)
     let ok = |length: usize| format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n");
     let redirect = |to: &str| format!("HTTP/1.1 302 Found\r\nLocation: {to}\r\nContent-Length: 0\r\n\r\n");
     let (path, query) = path.split_once('?').unwrap_or((path, ""));
+    let half = length / 2;
+    let first = state.asked.lock().unwrap().iter().filter(|(asked, _)| asked == path).count() == 1;
+    let tagged = |tag: &str| format!("HTTP/1.1 200 OK\r\nETag: {tag}\r\nContent-Length: {length}\r\n\r\n");
+    let partial = |from: usize| {
+        let (last, left) = (length - 1, length - from);
+        format!(
+            "HTTP/1.1 206 Partial Content\r\nContent-Range: bytes {from}-{last}/{length}\r\nContent-Length: {left}\r\n\r\n"
+        )
+    };
     let head = match path {
+        "/ranges" if !first => partial(half),
+        "/astray" if state.asked.lock().unwrap().iter().filter(|(asked, _)| asked == path).count() == 2 => partial(0),
+        "/ranges" | "/changed" | "/astray" => tagged("\"one\""),
+        "/weak" => tagged("W/\"one\""),
         "/good" | "/held" => ok(length),
         "/other" => ok(5) + "hello",
         "/truncated" => ok(length + 1),
@@ -146,6 +172,9 @@ async fn send(stream: &mut (impl AsyncWrite + Unpin), path: &str, state: &State)
     };
     stream.write_all(head.as_bytes()).await?;
     match path {
+        "/ranges" if !first => stream.write_all(&state.file[half..]).await,
+        "/ranges" | "/changed" | "/weak" | "/astray" if first => stream.write_all(&state.file[..half]).await,
+        "/changed" | "/weak" | "/astray" => stream.write_all(&state.file).await,
         "/good" | "/truncated" => stream.write_all(&state.file).await,
         "/held" => {
             let (now, later) = state.file.split_at(length / 2);

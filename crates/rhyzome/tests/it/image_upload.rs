@@ -132,3 +132,33 @@ async fn an_upload_to_an_image_that_is_deleted_meanwhile_leaves_nothing() {
     assert!(status == 409 && told.contains("gone"), "{told}");
     assert_eq!(std::fs::read_dir(installation.file("data/images")).unwrap().count(), 0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tenant_has_so_many_bytes_and_no_more() {
+    let file = qcow2();
+    let length = file.len() as u64;
+    let installation = Installation::start_with(|config| config["image_quota"] = (2 * length - 1).into()).await;
+    installation.token("garden", &["*:*"], "gardener").await;
+    let client = installation.client("tester");
+    let first = asked(&client, "first", &file).await;
+    send(&client, first.resource.id, &file).await.unwrap();
+    let second = asked(&client, "second", &file).await;
+    let (status, told) = refusal(send(&client, second.resource.id, &file).await);
+    assert!(status == 507 && told.contains(&format!("{length} of {}", 2 * length - 1)), "{status} {told}");
+    // Without a length beforehand it is seen at the end, and nothing is left then either.
+    let unannounced = futures_util::stream::iter([Ok::<_, std::io::Error>(file.clone())]);
+    let token = std::fs::read_to_string(installation.file("tester")).unwrap();
+    let http = reqwest::Client::builder().tls_backend_preconfigured(installation.tls()).build().unwrap();
+    let url = format!("{}/v1/images/second/content", installation.url());
+    let request = http.put(url).bearer_auth(token.trim()).header("content-type", "application/octet-stream");
+    let response = request.body(reqwest::Body::wrap_stream(unannounced)).send().await.unwrap();
+    assert_eq!(response.status(), 507);
+    assert_eq!(parts(&installation), [0; 0]);
+
+    let gardener = installation.client("gardener");
+    let other = asked(&gardener, "first", &file).await;
+    send(&gardener, other.resource.id, &file).await.unwrap();
+    client.delete::<Image>(&named::<Image>("first")).await.unwrap();
+    until("the first to be gone", async || client.get::<Image>(&named::<Image>("first")).await.err()).await;
+    send(&client, second.resource.id, &file).await.unwrap();
+}

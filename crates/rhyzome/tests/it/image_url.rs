@@ -210,3 +210,25 @@ async fn a_deleted_image_is_not_fetched_to_its_end() {
     source.answering(0).await;
     until("the file to be freed", async || files(&installation).is_empty().then_some(())).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_breaks_off_goes_on_where_it_was_or_from_the_start() {
+    let file = qcow2();
+    let source = ImageSource::start(&file).await;
+    let installation = beside(&source, json!(["127.0.0.1/32"])).await;
+    let client = installation.client("tester");
+    let rest = format!("range: bytes={}-;if-range: \"one\";", file.len() / 2);
+    for (name, path, asked) in [
+        ("goes-on", "/ranges", vec!["", rest.as_str()]),
+        // What it asks for the rest of is another file by now, or comes from another place: it is had from the start.
+        ("changed", "/changed", vec!["", rest.as_str(), ""]),
+        ("astray", "/astray", vec!["", rest.as_str(), ""]),
+        // No two answers with a weak tag are sure to have the same bytes.
+        ("weak", "/weak", vec!["", ""]),
+    ] {
+        let accepted = ask(&client, name, &source.url(path), &file).await.unwrap();
+        succeeded(&client, accepted.operation).await;
+        assert_eq!(source.asked(path), asked, "{name}");
+    }
+    assert_eq!(files(&installation), [format!("{}.qcow2", sha256(&file))]);
+}

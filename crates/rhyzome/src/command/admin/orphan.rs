@@ -116,11 +116,15 @@ async fn adopt(
     let caller = Caller::core();
     let row = match session.resource(&caller, object.resource()).await {
         Ok(row) => row,
-        Err(StoreError::NotFound { .. }) => bail!(
-            "the database has no {}, and what a target reports is not enough to make it again: restore a later backup, \
-             or save what is on it and delete the orphan",
-            object.resource()
-        ),
+        Err(StoreError::NotFound { .. }) => {
+            let made_at = i64::try_from(object.resource().made_at()).unwrap_or(i64::MAX);
+            bail!(
+                "the database has no {}, and what a target reports is not enough to make it again. It was made at {}: \
+                 restore a backup that was taken after that, or save what is on it and delete the orphan",
+                object.resource(),
+                Timestamp::from_unix_ms(made_at)
+            )
+        }
         Err(error) => return Err(error.into()),
     };
     if matches!(row.state.as_str(), "deleting" | "failed") {
