@@ -39,6 +39,7 @@ pub struct JoinTerms {
 cbor_arrays! {
     JoinTerms 6 [key, group, uses, last_day, hardware, automatic];
     RequestBody 7 [format, fleet, key, join, board, mac, name];
+    JoinRequest 2 [key, request];
     KeyBody 3 [format, fleet, key];
 }
 
@@ -105,8 +106,8 @@ impl JoinKey {
 /// What a device asks to join with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
-    /// The device's keys.
-    pub key: NodeKey,
+    /// The device's signing key.
+    pub key: VerifyKey,
     /// The key that it asks by.
     pub join: VerifyKey,
     /// What OpenWrt calls the board; a hint.
@@ -120,7 +121,7 @@ pub struct Request {
 struct RequestBody {
     format: u8,
     fleet: FleetId,
-    key: NodeKey,
+    key: VerifyKey,
     join: VerifyKey,
     board: String,
     mac: String,
@@ -136,6 +137,9 @@ pub enum RequestError {
     /// It is for another fleet.
     #[error("the request is for fleet {0}")]
     OtherFleet(FleetId),
+    /// The keys that were bound are not those of whoever asks.
+    #[error("the request is by another key than the one that is bound")]
+    OtherKey,
     /// A text is too long.
     #[error("{0} of the request is longer than {LONGEST_HINT} characters")]
     Long(&'static str),
@@ -184,15 +188,58 @@ impl Request {
         }
         let known = |key| KnownKey::new(key).map_err(OpenError::from);
         known(body.join)?.verify(Domain::Join, &inner.body, &inner.signature).map_err(OpenError::from)?;
-        known(body.key.verify)?.verify(Domain::Request, &signed.body, &signed.signature).map_err(OpenError::from)?;
+        known(body.key)?.verify(Domain::Request, &signed.body, &signed.signature).map_err(OpenError::from)?;
         let RequestBody { key, join, board, mac, name, .. } = body;
         Ok(Self { key, join, board, mac, name })
     }
+}
 
-    /// The id that the device gets.
-    pub fn device(&self) -> DeviceId {
-        DeviceId::first_known_by(&self.key)
+/// What a device that asks hands in: its keys, bound, and the request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JoinRequest {
+    /// The device's keys, as [`bind`] makes them.
+    pub key: Signed,
+    /// The [`Request`].
+    pub request: Signed,
+}
+
+impl JoinRequest {
+    /// Asks by a join key.
+    pub fn new(join: &JoinKey, device: &NodeSecret, (board, mac): (String, String), name: Option<DeviceName>) -> Self {
+        let request = Request { key: device.public().verify, join: join.public(), board, mac, name };
+        Self { key: bind(Some(join.fleet), device), request: request.sign(join, device) }
     }
+
+    /// The shipped form.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        cbor::to_bytes(self)
+    }
+
+    /// Reads the shipped form; nothing is checked.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, BytesError> {
+        cbor::from_bytes(bytes, 2 * LONGEST_REQUEST)
+    }
+
+    /// Checks both parts, and that they are by one device.
+    pub fn open(&self, fleet: FleetId) -> Result<Asking, RequestError> {
+        let request = Request::open(&self.request, fleet)?;
+        let key = bound(&self.key, Some(fleet))?;
+        match key.verify == request.key {
+            true => Ok(Asking { device: DeviceId::first_known_by(&key), key, request }),
+            false => Err(RequestError::OtherKey),
+        }
+    }
+}
+
+/// Who asks, after a look at all signatures.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asking {
+    /// The id that the device gets.
+    pub device: DeviceId,
+    /// Its keys.
+    pub key: NodeKey,
+    /// What it asks with.
+    pub request: Request,
 }
 
 struct KeyBody {
@@ -225,7 +272,7 @@ pub fn keys_of(signed: &Signed) -> Result<NodeKey, BytesError> {
 /// Who asked to join and was not answered yet: a bounded memory, in which a key's own requests make room first.
 #[derive(Default)]
 pub struct Requests {
-    waiting: Vec<(Request, Signed)>,
+    waiting: Vec<(Asking, JoinRequest)>,
 }
 
 /// Requests in memory, altogether and by one join key.
@@ -235,25 +282,26 @@ const WAITING_BY_KEY: usize = 64;
 impl Requests {
     /// Remembers a request. The same device asks again in its own place; where there is no room, the oldest by the same
     /// join key gives way, and where that has none, the request is forgotten: it comes again.
-    pub fn remember(&mut self, request: Request, signed: Signed) {
-        self.waiting.retain(|(other, _)| other.key.verify != request.key.verify);
-        let mut same = (0..self.waiting.len()).filter(|at| self.waiting[*at].0.join == request.join);
+    pub fn remember(&mut self, asking: Asking, request: JoinRequest) {
+        self.forget(asking.device);
+        let join = asking.request.join;
+        let mut same = (0..self.waiting.len()).filter(|at| self.waiting[*at].0.request.join == join);
         let (first, count) = (same.next(), same.count() + 1);
         match first {
             Some(first) if count >= WAITING_BY_KEY || self.waiting.len() >= WAITING => drop(self.waiting.remove(first)),
             None if self.waiting.len() >= WAITING => return,
             _ => {}
         }
-        self.waiting.push((request, signed));
+        self.waiting.push((asking, request));
     }
 
     /// Forgets what a device asked.
     pub fn forget(&mut self, device: DeviceId) {
-        self.waiting.retain(|(request, _)| request.device() != device);
+        self.waiting.retain(|(asking, _)| asking.device != device);
     }
 
     /// Those that wait, the oldest first.
-    pub fn waiting(&self) -> impl Iterator<Item = &(Request, Signed)> {
+    pub fn waiting(&self) -> impl Iterator<Item = &(Asking, JoinRequest)> {
         self.waiting.iter()
     }
 }
@@ -262,9 +310,8 @@ impl Requests {
 mod tests {
     use super::*;
 
-    fn request(join: &JoinKey, device: &NodeSecret) -> Request {
-        let (board, mac) = ("x86".to_owned(), "02:00:5e:00:53:01".to_owned());
-        Request { key: device.public(), join: join.public(), board, mac, name: None }
+    fn request(join: &JoinKey, device: &NodeSecret) -> JoinRequest {
+        JoinRequest::new(join, device, ("x86".into(), "02:00:5e:00:53:01".into()), None)
     }
 
     fn join_key(seed: u8) -> JoinKey {
@@ -282,14 +329,19 @@ mod tests {
 
     #[test]
     fn a_request_is_by_its_device_and_its_key_and_for_its_fleet() {
-        let (join, device) = (join_key(1), NodeSecret::of([2; 32]));
-        let signed = request(&join, &device).sign(&join, &device);
-        assert_eq!(Request::open(&signed, join.fleet), Ok(request(&join, &device)));
-        assert!(matches!(Request::open(&signed, FleetId::of([8; 32])), Err(RequestError::OtherFleet(_))));
-        let by_other = request(&join, &device).sign(&join, &NodeSecret::of([3; 32]));
-        assert!(matches!(Request::open(&by_other, join.fleet), Err(RequestError::Open(OpenError::Signature(_)))));
-        let without = request(&join, &device).sign(&join_key(4), &device);
-        assert!(matches!(Request::open(&without, join.fleet), Err(RequestError::Open(OpenError::Signature(_)))));
+        let (join, device, other) = (join_key(1), NodeSecret::of([2; 32]), NodeSecret::of([3; 32]));
+        let asked = request(&join, &device);
+        let asked = JoinRequest::from_bytes(&asked.to_bytes()).unwrap();
+        assert_eq!(asked.open(join.fleet).unwrap().device, DeviceId::first_known_by(&device.public()));
+        assert!(matches!(asked.open(FleetId::of([8; 32])), Err(RequestError::OtherFleet(_))));
+        let body: Request = Request::open(&asked.request, join.fleet).unwrap();
+        let is_unsigned = |signed: Signed| {
+            matches!(Request::open(&signed, join.fleet), Err(RequestError::Open(OpenError::Signature(_))))
+        };
+        assert!(is_unsigned(body.sign(&join, &other)), "by another device");
+        assert!(is_unsigned(body.sign(&join_key(4), &device)), "without the join key");
+        let mixed = JoinRequest { key: bind(Some(join.fleet), &other), ..asked };
+        assert_eq!(mixed.open(join.fleet), Err(RequestError::OtherKey));
     }
 
     #[test]
@@ -299,18 +351,19 @@ mod tests {
         let ask = |join: &JoinKey, seed: u16| {
             let mut bytes = [7; 32];
             bytes[..2].copy_from_slice(&seed.to_be_bytes());
-            let device = NodeSecret::of(bytes);
-            (request(join, &device), Signed { body: Vec::new(), signature: [0; 64] })
+            let request = request(join, &NodeSecret::of(bytes));
+            (request.open(join.fleet).unwrap(), request)
         };
-        let (quiet, signed) = ask(&other, 0);
-        requests.remember(quiet.clone(), signed);
-        for seed in 1..400 {
-            let (request, signed) = ask(&flood, seed);
-            requests.remember(request, signed);
+        let (quiet, request) = ask(&other, 0);
+        requests.remember(quiet.clone(), request);
+        for seed in 1..100 {
+            let (asking, request) = ask(&flood, seed);
+            requests.remember(asking.clone(), request.clone());
+            requests.remember(asking, request);
         }
         assert_eq!(requests.waiting().count(), WAITING_BY_KEY + 1);
-        assert!(requests.waiting().any(|(request, _)| *request == quiet));
-        requests.forget(quiet.device());
+        assert!(requests.waiting().any(|(asking, _)| *asking == quiet));
+        requests.forget(quiet.device);
         assert_eq!(requests.waiting().count(), WAITING_BY_KEY);
     }
 }

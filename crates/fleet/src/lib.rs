@@ -57,9 +57,9 @@ pub mod voter;
 pub mod wire;
 
 pub use device::{DeviceId, Role};
-pub use hash::{ChangeId, ContentHash, EntryId, FleetId, Hash, Head, LogIndex};
+pub use hash::{ChangeId, ContentHash, EntryId, FleetId, Hash, Head, LogIndex, hash};
 pub use heads::{Heads, HeadsDigest};
-pub use join::{JoinKey, JoinTerms, Request, RequestError, Requests, bind};
+pub use join::{Asking, JoinKey, JoinRequest, JoinTerms, Request, RequestError, Requests, bind, bound};
 pub use key::{NodeKey, NodeSecret, NoiseKey, SealingKey, VerifyKey};
 pub use moment::Moment;
 pub use name::{DeviceName, GroupName, UserName};

@@ -362,7 +362,7 @@ impl State {
 
     fn check_request(&self, request: &Signed, key: &NodeKey) -> Result<&JoinTerms, Refusal> {
         let request = Request::open(request, self.fleet)?;
-        if request.key != *key {
+        if request.key != key.verify {
             return Err(Refusal::OtherRequest);
         }
         let join = self.joins.get(&request.join).ok_or(Refusal::NoJoin(request.join))?;

@@ -140,7 +140,7 @@ fn a_voter_lets_in_whom_an_automatic_join_key_admits_and_nobody_else() {
     fleet.say(FOUNDER, &Statement::Join { terms: terms(1, true, &["x86"]) }).unwrap();
     let ask = |fleet: &Founded, number: u8, board: &str, groups: &[&str], trust| {
         let request = Request {
-            key: secret(number).public(),
+            key: secret(number).public().verify,
             join: join.public(),
             board: board.into(),
             mac: "02:00:5e:00:53:01".into(),

@@ -79,7 +79,7 @@ fn everything() -> Founded {
     };
     fleet.say(22, &Statement::Join { terms }).unwrap();
     let request = Request {
-        key: secret(60).public(),
+        key: secret(60).public().verify,
         join: join.public(),
         board: "x86".into(),
         mac: "02:00:5e:00:53:01".into(),

@@ -551,15 +551,15 @@ class Authority:
         """What a device asked; the join key and the device signed it."""
         need(len(item[0]) <= 1024, "oversized request")
         inner = shape(unpack(item[0]), "b", "b64")
-        body = shape(unpack(inner[0]), "u", "b32", node_key, "b32", text(64), text(64), (name,))
+        body = shape(unpack(inner[0]), "u", "b32", "b32", "b32", text(64), text(64), (name,))
         need(body[0] == 1 and body[1] == self.fleet, "a request for another fleet")
         verify("join", body[3], inner)
-        verify("request", body[2][0], item)
+        verify("request", body[2], item)
         return body
 
     def check_request(self, item, key):
         _, _, own, join, board, mac, _ = self.request(item)
-        need(own == key, "a request by another")
+        need(own == key[0], "a request by another")
         need(join in self.joins, "no such join key")
         terms, used = self.joins[join]
         need(used < terms[2], "all uses are spent")
