@@ -1,8 +1,15 @@
 //! The command line. One table, [`table::COMMANDS`], gives the parser and the help.
 
+mod device;
 mod given;
 mod help;
+mod history;
+mod init;
+mod join;
+mod rows;
+mod section;
 pub mod table;
+mod user;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

@@ -121,6 +121,23 @@ impl Archive {
         self.sections.get(path)?.content.as_ref()
     }
 
+    /// What the log is made of, in its order: every submission that changed something.
+    pub fn records(&self) -> impl Iterator<Item = Submission> {
+        let fleet = self.log.authority().fleet();
+        let mut next = 0;
+        let decided = self.submissions.iter().filter_map(move |bytes| Submission::from_bytes(bytes, fleet).ok());
+        decided.filter(move |submission| {
+            let stands = self.outcomes.get(&submission.id()) == Some(&Ok(next));
+            next += u64::from(stands);
+            stands
+        })
+    }
+
+    /// The change that stands at a path, also if it deleted the section.
+    pub fn change(&self, path: &SectionPath) -> Option<Change> {
+        Change::read(self.sections.get(path)?.signed.clone(), self.log.authority().fleet()).ok()
+    }
+
     /// Submissions that others have reported, to be proposed.
     pub fn take_pending(&mut self) -> Vec<Vec<u8>> {
         self.pending.drain(..).collect()

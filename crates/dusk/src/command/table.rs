@@ -1,10 +1,201 @@
 //! All commands. A line here is all that a command needs to be known to the parser and the help.
 
-use super::{Command, Flag};
+use super::{Argument, Command, Count, Flag, device, history, init, join, section, user};
 
 /// What every command takes.
 pub const COMMON: &[Flag] =
     &[Flag { long: "help", short: Some('h'), value: None, help: "Say what the command does and takes" }];
 
+/// Where the node's files lie.
+const DIR: Flag = option("dir", "DIRECTORY", "where the node's files lie (/etc/dusk)");
+/// Who signs.
+const USER: Flag = option("user", "NAME", "who signs (DUSK_USER, or the only user whose key is here)");
+const OUTPUT: Flag = Flag { long: "output", short: Some('o'), value: Some("FORM"), help: "table or json" };
+const YES: Flag = Flag { long: "yes", short: Some('y'), value: None, help: "Do not ask" };
+const NOTE: Flag = option("note", "TEXT", "why, for those who read the log");
+const REQUEST: Flag = option("request", "FILE", "the request, carried here by hand");
+const SECRETS: Flag = switch("secrets", "trust the device with its groups' secrets");
+const GROUP: Flag =
+    option("group", "GROUP", "a group of the device; may be given more than once, the last counts most");
+const DEVICE: Argument = one("device", "a device's name or id");
+
+const fn option(long: &'static str, value: &'static str, help: &'static str) -> Flag {
+    Flag { long, short: None, value: Some(value), help }
+}
+
+const fn switch(long: &'static str, help: &'static str) -> Flag {
+    Flag { long, short: None, value: None, help }
+}
+
+const fn one(name: &'static str, help: &'static str) -> Argument {
+    Argument { name, help, count: Count::One }
+}
+
+const fn perhaps(name: &'static str, help: &'static str) -> Argument {
+    Argument { name, help, count: Count::Optional }
+}
+
 /// The commands, in the order in which the help lists them.
-pub const COMMANDS: &[Command] = &[];
+pub const COMMANDS: &[Command] = &[
+    Command {
+        words: "init",
+        summary: "Make a fleet, with this device as its master",
+        arguments: &[],
+        flags: &[
+            DIR,
+            option("name", "NAME", "what the fleet is called (home)"),
+            option("user", "NAME", "your name in it"),
+            option("device", "NAME", "what this device is called (master)"),
+            option("address", "HOST:PORT", "where other devices find this one"),
+        ],
+        run: init::run,
+    },
+    Command {
+        words: "invite",
+        summary: "Make a join key: the right to ask to join",
+        arguments: &[],
+        flags: &[
+            DIR,
+            USER,
+            option("group", "GROUP", "the group that devices come into"),
+            option("uses", "COUNT", "how many devices may come (1)"),
+            option("days", "COUNT", "for how many days (7)"),
+            option("hardware", "BOARD|MAC", "which hardware may come; any, if it is not said"),
+            switch("automatic", "let devices in without asking anybody, without secrets"),
+            option("address", "HOST:PORT", "where devices find this one"),
+            option("file", "FILE", "write the key there"),
+            switch("qr", "print the key as a QR code too"),
+        ],
+        run: join::invite,
+    },
+    Command {
+        words: "uninvite",
+        summary: "Take a join key back",
+        arguments: &[one("key", "its public half, as the log has it")],
+        flags: &[DIR, USER],
+        run: join::uninvite,
+    },
+    Command {
+        words: "join",
+        summary: "Ask to join a fleet with this device",
+        arguments: &[perhaps("key", "the join key; asked for, if it is not said")],
+        flags: &[
+            DIR,
+            option("file", "FILE", "where the join key is"),
+            option("name", "NAME", "what the device would like to be called"),
+            option("request", "FILE", "write the request there too, to be carried by hand"),
+        ],
+        run: join::join,
+    },
+    Command {
+        words: "device list",
+        summary: "List the devices, and those who wait",
+        arguments: &[],
+        flags: &[DIR, OUTPUT],
+        run: device::list,
+    },
+    Command {
+        words: "device approve",
+        summary: "Let a device in that asked",
+        arguments: &[perhaps("device", "as much of its id as makes it the only one")],
+        flags: &[DIR, USER, option("name", "NAME", "what it is called"), GROUP, SECRETS, REQUEST],
+        run: device::approve,
+    },
+    Command {
+        words: "device rekey",
+        summary: "Give a device that was reset its own record back",
+        arguments: &[DEVICE],
+        flags: &[DIR, USER, option("by", "ID", "which of those who wait it is"), SECRETS, REQUEST],
+        run: device::rekey,
+    },
+    Command {
+        words: "device lost",
+        summary: "Take a lost device's key away",
+        arguments: &[DEVICE],
+        flags: &[DIR, USER, YES, option("since", "RECORD", "what it wrote from this record on is void")],
+        run: device::lost,
+    },
+    Command {
+        words: "device remove",
+        summary: "Remove a device for good",
+        arguments: &[DEVICE],
+        flags: &[DIR, USER, YES],
+        run: device::remove,
+    },
+    Command {
+        words: "user list",
+        summary: "List the users and what they may do",
+        arguments: &[],
+        flags: &[DIR, OUTPUT],
+        run: user::list,
+    },
+    Command {
+        words: "user add",
+        summary: "Make a user",
+        arguments: &[one("name", "what they are called")],
+        flags: &[
+            DIR,
+            USER,
+            option("right", "SECTIONS:VERBS[:GROUP]", "what they may do, such as groups/ap/**:put+delete"),
+        ],
+        run: user::add,
+    },
+    Command {
+        words: "user password",
+        summary: "Change one's password",
+        arguments: &[],
+        flags: &[DIR, USER],
+        run: user::password,
+    },
+    Command {
+        words: "user revoke",
+        summary: "Take a user's key away, with the keys that it added",
+        arguments: &[one("name", "what they are called")],
+        flags: &[
+            DIR,
+            USER,
+            YES,
+            option("since", "RECORD", "what the key wrote from this record on is void"),
+            option("entries", "ENTRY", "keys that it added from this entry on go with it"),
+        ],
+        run: user::revoke,
+    },
+    Command {
+        words: "set",
+        summary: "Change options",
+        arguments: &[
+            one("target", "group/NAME, device/NAME or policy/NAME"),
+            Argument { name: "change", help: "path=value, such as network.lan.ipaddr=192.0.2.1", count: Count::Many },
+        ],
+        flags: &[DIR, USER, YES, NOTE],
+        run: section::set,
+    },
+    Command {
+        words: "edit",
+        summary: "Change a section in the editor; an empty one is deleted",
+        arguments: &[one("section", "such as group/ap/config/wireless")],
+        flags: &[DIR, USER, YES, NOTE],
+        run: section::edit,
+    },
+    Command {
+        words: "section",
+        summary: "Print a section, secrets hidden",
+        arguments: &[one("section", "such as groups/ap/config/wireless")],
+        flags: &[DIR],
+        run: section::show,
+    },
+    Command {
+        words: "log",
+        summary: "List what was decided, the last first",
+        arguments: &[],
+        flags: &[DIR, OUTPUT, option("count", "COUNT", "how many (20)")],
+        run: history::list,
+    },
+    Command {
+        words: "export",
+        summary: "Write the log for a backup, or for others to check",
+        arguments: &[perhaps("file", "where to; to standard output, if it is not said")],
+        flags: &[DIR],
+        run: history::export,
+    },
+];
