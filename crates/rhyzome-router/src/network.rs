@@ -5,3 +5,4 @@ pub mod plan;
 pub mod reconcile;
 pub mod rule;
 pub mod status;
+pub mod vxlan;

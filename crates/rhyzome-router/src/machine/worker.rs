@@ -24,6 +24,7 @@ use crate::network::observed::{Observed, observe};
 use crate::network::plan::{Interface, Plan, Proto, Trouble, WireGuard};
 use crate::network::reconcile::{self, Scope};
 use crate::network::status::Status as Interfaces;
+use crate::network::vxlan::{self, Vxlan};
 use crate::process::Process;
 use crate::question::{Question, Target};
 use crate::status::{Answer, DONE, Status};
@@ -224,7 +225,7 @@ impl Worker {
             .filter(|(name, interface)| !off.contains(*name) && interface.addressing.is_ok())
             .filter_map(|(name, interface)| match &interface.proto {
                 Proto::WireGuard(wireguard) => Some((name.as_str(), interface, &**wireguard)),
-                Proto::None | Proto::Static => None,
+                Proto::None | Proto::Static | Proto::Vxlan(_) => None,
             })
             .collect();
         let names: Vec<&str> = wanted.iter().map(|(name, _, _)| *name).collect();
@@ -270,6 +271,11 @@ impl Worker {
             let lines = steps.join("\n") + "\n";
             if let Err(error) = tool::run_with("ip", &["-force", "-batch", "-"], &lines) {
                 tracing::warn!(%error, "not every address or route could be set");
+            }
+        }
+        for (name, vxlan) in reconcile::overlays(plan, off).filter(|(name, _)| observed.links.contains_key(*name)) {
+            if let Err(error) = flood(name, vxlan) {
+                tracing::warn!(interface = name, %error, "a VXLAN does not reach all of its peers");
             }
         }
         for device in plan.without_ipv6.iter().filter(|device| observed.links.contains_key(*device)) {
@@ -362,6 +368,17 @@ fn gather(messages: &Receiver<Message>, mut take: impl FnMut(Message)) -> Contro
             Err(RecvTimeoutError::Timeout) => return ControlFlow::Continue(()),
         }
     }
+}
+
+/// Has what is for everybody in a VXLAN go to its peers.
+fn flood(name: &str, vxlan: &Vxlan) -> Result<(), ToolError> {
+    let shown = tool::run("bridge", &["-j", "fdb", "show", "dev", name])?;
+    let shown = serde_json::from_str(&shown).unwrap_or_default();
+    let lines = vxlan::flood(name, &vxlan.flooded, &vxlan::flooded(&shown));
+    if !lines.is_empty() {
+        tool::run_with("bridge", &["-force", "-batch", "-"], &(lines.join("\n") + "\n"))?;
+    }
+    Ok(())
 }
 
 fn switch_off_ipv6(device: &str) {

@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use super::plan::Route;
 use super::rule::PolicyRule;
+use super::vxlan::VxlanDevice;
 use crate::tool::{self, ToolError};
 
 /// The links of a namespace and the routes that were set by hand or by us.
@@ -34,6 +35,8 @@ pub struct Link {
     pub mtu: u32,
     /// Its MAC address, if it has one.
     pub mac: Option<String>,
+    /// What is known of it if it is a VXLAN.
+    pub vxlan: Option<VxlanDevice>,
     /// Its addresses, link-local ones left out.
     pub addresses: Vec<IpNet>,
 }
@@ -87,6 +90,33 @@ struct IpLink {
 #[derive(Default, Deserialize)]
 struct LinkInfo {
     info_kind: Option<String>,
+    #[serde(default)]
+    info_data: InfoData,
+}
+
+/// Of the many things that devices are, those of a VXLAN.
+#[derive(Default, Deserialize)]
+struct InfoData {
+    id: Option<serde_json::Value>,
+    port: Option<serde_json::Value>,
+    local: Option<serde_json::Value>,
+    local6: Option<serde_json::Value>,
+    link: Option<serde_json::Value>,
+    learning: Option<serde_json::Value>,
+}
+
+impl InfoData {
+    fn vxlan(&self) -> Option<VxlanDevice> {
+        let number = |value: &Option<serde_json::Value>| value.as_ref()?.as_u64();
+        let local = self.local.as_ref().or(self.local6.as_ref());
+        Some(VxlanDevice {
+            vni: number(&self.id)?.try_into().ok()?,
+            port: number(&self.port)?.try_into().ok()?,
+            local: local.and_then(|local| local.as_str()?.parse().ok()),
+            link: self.link.as_ref().and_then(|link| link.as_str()).map(str::to_owned),
+            learns: self.learning.as_ref().and_then(serde_json::Value::as_bool).unwrap_or(false),
+        })
+    }
 }
 
 #[derive(Deserialize)]
@@ -127,6 +157,9 @@ impl IpLink {
     fn into_link(self) -> (String, Link) {
         let addresses = self.addr_info.into_iter().filter(|info| info.scope.as_deref() != Some("link"));
         let link = Link {
+            vxlan: (self.linkinfo.info_kind.as_deref() == Some("vxlan"))
+                .then(|| self.linkinfo.info_data.vxlan())
+                .flatten(),
             kind: self.linkinfo.info_kind,
             is_up: self.flags.iter().any(|flag| flag == "UP"),
             master: self.master,

@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use ipnet::IpNet;
 
 use super::rule::{PolicyRule, is_table};
+use super::vxlan::Vxlan;
 use crate::json::Json;
 use crate::tree::{Section, Tree};
 
@@ -66,6 +67,8 @@ pub enum Proto {
     Static,
     /// A WireGuard device of the interface's name.
     WireGuard(Box<WireGuard>),
+    /// A VXLAN device of the interface's name.
+    Vxlan(Box<Vxlan>),
 }
 
 /// Addresses and routes.
@@ -141,7 +144,7 @@ impl Interface {
     #[must_use]
     pub fn l3_device<'a>(&'a self, name: &'a str) -> Option<&'a str> {
         match self.proto {
-            Proto::WireGuard(_) => Some(name),
+            Proto::WireGuard(_) | Proto::Vxlan(_) => Some(name),
             Proto::None | Proto::Static => self.device.as_deref(),
         }
     }
@@ -235,6 +238,7 @@ fn bridge(device: &Section) -> Bridge {
 }
 
 fn interface(section: &Section, network: &Tree) -> Interface {
+    let mut trouble = None;
     let proto = match section.text("proto") {
         Some("static") => Proto::Static,
         Some("wireguard") => {
@@ -242,18 +246,30 @@ fn interface(section: &Section, network: &Tree) -> Interface {
             let peers = network.of_kind(&kind).filter(|peer| !peer.flag("disabled", false)).cloned().collect();
             Proto::WireGuard(Box::new(WireGuard { section: section.clone(), peers }))
         }
+        Some("vxlan") => match Vxlan::of(section, network) {
+            Ok(vxlan) if section.name.len() <= DEVICE_NAME_LIMIT => Proto::Vxlan(Box::new(vxlan)),
+            Ok(_) => {
+                trouble = Some(Trouble::NO_DEVICE);
+                Proto::None
+            }
+            Err(found) => {
+                trouble = Some(found);
+                Proto::None
+            }
+        },
         // netifd treats what it has no handler for as no protocol.
         _ => Proto::None,
     };
     let device = match proto {
-        Proto::WireGuard(_) => None,
+        Proto::WireGuard(_) | Proto::Vxlan(_) => None,
         Proto::None | Proto::Static => {
             section.text("device").or_else(|| section.text("ifname")).filter(|name| is_device_name(name))
         }
     };
     let metric = section.text("metric").and_then(|metric| metric.parse().ok()).unwrap_or(0);
     let addressing = match &proto {
-        Proto::None => Ok(Addressing::default()),
+        Proto::None => trouble.map_or_else(|| Ok(Addressing::default()), Err),
+        Proto::Vxlan(_) => Ok(Addressing::default()),
         Proto::Static => static_addressing(section, metric),
         Proto::WireGuard(wireguard) => wireguard_addressing(wireguard, metric),
     };

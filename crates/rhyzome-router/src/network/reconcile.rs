@@ -6,8 +6,9 @@ use ipnet::IpNet;
 use sha2::{Digest, Sha256};
 
 use super::observed::{Link, Observed};
-use super::plan::{Bridge, Plan, Route};
+use super::plan::{Bridge, Plan, Proto, Route};
 use super::rule::PolicyRule;
+use super::vxlan::Vxlan;
 
 /// The lines that lead from `observed` to what `plan` asks for; none if all is as it should be.
 ///
@@ -16,6 +17,8 @@ use super::rule::PolicyRule;
 pub fn steps(plan: &Plan, scope: &Scope<'_>, observed: &Observed) -> Vec<String> {
     let mut steps =
         Steps { plan, scope, observed, lines: Vec::new(), present: observed.links.keys().cloned().collect() };
+    steps.remove_overlays();
+    steps.make_overlays();
     steps.remove_bridges();
     steps.make_bridges();
     steps.fill_bridges();
@@ -52,6 +55,29 @@ struct Steps<'a> {
 }
 
 impl Steps<'_> {
+    /// VXLANs that nobody asks for, and those that are not what is asked for by now.
+    fn remove_overlays(&mut self) {
+        let wanted: BTreeMap<&str, &Vxlan> = overlays(self.plan, self.scope.off).collect();
+        for (name, link) in self.observed.links.iter().filter(|(_, link)| link.kind.as_deref() == Some("vxlan")) {
+            if wanted.get(name.as_str()).is_none_or(|vxlan| Some(&vxlan.device) != link.vxlan.as_ref()) {
+                self.lines.push(format!("link delete {name}"));
+                self.present.remove(name);
+            }
+        }
+    }
+
+    fn make_overlays(&mut self) {
+        for (name, vxlan) in overlays(self.plan, self.scope.off) {
+            let is_there = |link: &String| self.observed.links.contains_key(link);
+            if self.present.contains(name) || !vxlan.device.link.as_ref().is_none_or(is_there) {
+                continue;
+            }
+            let mac = vxlan.mac.clone().unwrap_or_else(|| mac(self.scope.seed, name));
+            self.lines.push(vxlan.device.add(name, &mac));
+            self.present.insert(name.to_owned());
+        }
+    }
+
     fn remove_bridges(&mut self) {
         let (plan, observed) = (self.plan, self.observed);
         let wanted = |name: &String| plan.bridges.get(name).is_some_and(|bridge| bridge_exists(bridge, observed));
@@ -158,6 +184,15 @@ impl Steps<'_> {
         let missing = wanted.iter().filter(|rule| !actual.contains(rule)).map(|rule| rule.line("add"));
         self.lines.extend(stale.chain(missing));
     }
+}
+
+/// The VXLANs that are to be there, by their interfaces.
+pub fn overlays<'a>(plan: &'a Plan, off: &'a BTreeSet<String>) -> impl Iterator<Item = (&'a str, &'a Vxlan)> {
+    let wanted = plan.interfaces.iter().filter(|(name, _)| !off.contains(*name));
+    wanted.filter_map(|(name, interface)| match &interface.proto {
+        Proto::Vxlan(vxlan) => Some((name.as_str(), &**vxlan)),
+        Proto::None | Proto::Static | Proto::WireGuard(_) => None,
+    })
 }
 
 /// Whether an interface is to be up: by itself, and not switched off.

@@ -135,6 +135,7 @@ impl State {
             Proto::None => "none",
             Proto::Static => "static",
             Proto::WireGuard(_) => "wireguard",
+            Proto::Vxlan(_) => "vxlan",
         };
         put("proto", proto.into());
         if let Some(device) = &self.interface.device {

@@ -348,3 +348,103 @@ fn two_routers_with_tunnels_of_one_name_do_not_meet() {
     }
     assert!(!run("ls", &["/run"]).contains("rz1wg"));
 }
+
+/// A segment that the network between the hosts carries: the machine is on another host, and the way out is the router.
+#[test]
+fn a_machine_behind_a_vxlan_reaches_the_router_and_the_internet() {
+    let program = Program::start();
+    let before = links(&program);
+    let session = program.login();
+    session.add(
+        "network",
+        "interface",
+        "under",
+        json!({"device": "under", "proto": "static", "ipaddr": "192.0.2.1", "netmask": "255.255.255.0"}),
+    );
+    session.add(
+        "network",
+        "device",
+        "rz3br",
+        json!({"name": "br-rz3", "type": "bridge", "bridge_empty": "1", "ports": ["rz3x"], "mtu": "1450"}),
+    );
+    session.add(
+        "network",
+        "interface",
+        "rz3",
+        json!({"device": "br-rz3", "proto": "static", "ipaddr": "10.20.3.1", "netmask": "255.255.255.0"}),
+    );
+    session.add(
+        "network",
+        "interface",
+        "rz3x",
+        json!({"proto": "vxlan", "vid": "3003", "port": "4789", "ipaddr": "192.0.2.1", "mtu": "1450"}),
+    );
+    session.add("network", "vxlan_peer", "rz3_x1", json!({"vxlan": "rz3x", "dst": "192.0.2.2"}));
+    session.add(
+        "firewall",
+        "zone",
+        "rz3",
+        json!({"name": "rz3", "network": ["rz3"], "input": "ACCEPT", "output": "ACCEPT", "forward": "REJECT"}),
+    );
+    session.add("firewall", "forwarding", "rz3out", json!({"src": "rz3", "dest": "wan"}));
+    session.add(
+        "firewall",
+        "zone",
+        "under",
+        json!({"name": "under", "network": ["under"], "input": "ACCEPT", "output": "ACCEPT", "forward": "REJECT"}),
+    );
+    let host = program.host("under");
+    host.ip(&["address", "add", "192.0.2.2/24", "dev", "eth0"]);
+    session.apply(&["under", "rz3", "rz3x"]);
+
+    // What a hypervisor's agent makes, and a machine in it.
+    host.ip(&["link", "add", "seg", "type", "bridge"]);
+    host.ip(&["link", "add", "vx", "type", "vxlan", "id", "3003", "dstport", "4789", "local", "192.0.2.2"]);
+    host.exec(&["bridge", "fdb", "append", "00:00:00:00:00:00", "dev", "vx", "dst", "192.0.2.1"]);
+    let machine = Net::new("rzc");
+    host.pair("tap", &machine, "eth0");
+    for port in ["vx", "tap"] {
+        host.ip(&["link", "set", port, "master", "seg", "up"]);
+    }
+    host.ip(&["link", "set", "seg", "up"]);
+    machine.ip(&["address", "add", "10.20.3.150/24", "dev", "eth0"]);
+    machine.ip(&["link", "set", "eth0", "mtu", "1450"]);
+    machine.ip(&["route", "add", "default", "via", "10.20.3.1"]);
+    eventually("the machine reaches its router", || pings(&machine, "10.20.3.1"));
+    assert!(pings(&machine, OUTSIDE), "and the internet by it");
+    let whole = machine.exec(&["busybox", "ping", "-c", "1", "-W", "2", "-s", "1422", OUTSIDE]);
+    assert!(whole.status.success(), "packets of full size");
+
+    // Another peer in its place, live; then back; then another network identifier, which makes the device anew.
+    let change = |config: &str, section: &str, values: serde_json::Value| {
+        session.must("uci", "set", json!({"config": config, "section": section, "values": values}));
+        session.apply(&["rz3x"]);
+    };
+    let floods = || program.inside(&["bridge", "fdb", "show", "dev", "rz3x"]);
+    change("network", "rz3_x1", json!({"dst": "192.0.2.9"}));
+    eventually("the other peer", || {
+        floods().contains("dst 192.0.2.9") && !floods().contains("00:00:00:00:00:00 dst 192.0.2.2 ")
+    });
+    change("network", "rz3_x1", json!({"dst": "192.0.2.2"}));
+    change("network", "rz3x", json!({"vid": "3004"}));
+    eventually("the other identifier", || program.inside(&["ip", "-d", "link"]).contains("vxlan id 3004"));
+    assert!(!pings(&machine, "10.20.3.1"), "it is in another segment");
+    change("network", "rz3x", json!({"vid": "3003"}));
+    eventually("the machine reaches its router again", || pings(&machine, "10.20.3.1"));
+
+    for (config, section) in [
+        ("network", "under"),
+        ("network", "rz3br"),
+        ("network", "rz3"),
+        ("network", "rz3x"),
+        ("network", "rz3_x1"),
+        ("firewall", "rz3"),
+        ("firewall", "rz3out"),
+        ("firewall", "under"),
+    ] {
+        session.must("uci", "delete", json!({"config": config, "section": section}));
+    }
+    drop((machine, host));
+    session.apply(&[]);
+    eventually("nothing of it is left", || links(&program) == before);
+}
