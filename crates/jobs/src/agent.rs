@@ -38,7 +38,8 @@ use crate::outbox::Outbox;
 use crate::proto::{FromAgent, from_core};
 use crate::queue::{Offer, Queue};
 use crate::{
-    Context, CoreUrl, Held, Hello, Job, Object, Observation, Observer, Outcome, PROTOCOL, Reading, Report, Target, Want,
+    Context, CoreUrls, Held, Hello, Job, Object, Observation, Observer, Outcome, PROTOCOL, Reading, Report, Target,
+    Want,
 };
 
 /// Longest time for calls to end and reports to leave once the agent is to stop.
@@ -56,8 +57,9 @@ const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AgentConfig {
-    /// Where the core's job server is, as in `https://core.example.org:7741`; the invitation says it too.
-    pub core: Option<CoreUrl>,
+    /// Where the core's job server is, as in `https://core.example.org:7741`, or those of several cores over one
+    /// database, which are tried in turn; the invitation says one too.
+    pub core: Option<CoreUrls>,
     /// The file with the invitation, readable by its owner alone; needed until the agent is enrolled.
     pub invitation_file: Option<PathBuf>,
     /// A certificate of another CA, with its key and the CA that the core's certificate comes from. With it the agent

@@ -1,9 +1,10 @@
-//! Where the core's job server is.
+//! Where the core's job server is, or those of several cores over one database.
 
 use std::fmt;
 use std::str::FromStr;
 
 use pki::ServerName;
+use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use types::{ParseError, Port};
 
@@ -71,9 +72,82 @@ impl<'de> Deserialize<'de> for CoreUrl {
     }
 }
 
+/// The job servers of one core or of several over the same database, in the order in which they are tried; at least one.
+/// A configuration names one or lists them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CoreUrls(Vec<CoreUrl>);
+
+impl CoreUrls {
+    /// The one that is tried first.
+    pub fn first(&self) -> &CoreUrl {
+        &self.0[0]
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &CoreUrl> {
+        self.0.iter()
+    }
+}
+
+impl From<CoreUrl> for CoreUrls {
+    fn from(url: CoreUrl) -> Self {
+        Self(vec![url])
+    }
+}
+
+impl<'de> Deserialize<'de> for CoreUrls {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(OneOrMore)
+    }
+}
+
+struct OneOrMore;
+
+impl<'de> Visitor<'de> for OneOrMore {
+    type Value = CoreUrls;
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{EXPECTED}, or a list of such")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<CoreUrls, E> {
+        text.parse::<CoreUrl>().map(Into::into).map_err(E::custom)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<CoreUrls, A::Error> {
+        let mut urls = Vec::new();
+        while let Some(url) = list.next_element::<CoreUrl>()? {
+            if urls.contains(&url) {
+                return Err(serde::de::Error::custom(format!("{url} stands twice")));
+            }
+            urls.push(url);
+        }
+        match urls.is_empty() {
+            true => Err(serde::de::Error::custom("the list is empty: expected at least one core's address")),
+            false => Ok(CoreUrls(urls)),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_core_or_a_list_is_read() {
+        let read = |text: &str| serde_json::from_str::<CoreUrls>(text).map_err(|error| error.to_string());
+        let urls = |text: &str| read(text).unwrap().iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(urls(r#""https://a:1""#), ["https://a:1"]);
+        assert_eq!(urls(r#"["https://b:2", "https://a:1"]"#), ["https://b:2", "https://a:1"]);
+        for (wrong, told) in [
+            ("[]", "at least one"),
+            (r#"["https://a:1", "http://b:1"]"#, "https://host:port"),
+            (r#"["https://a:1", "https://a:1/"]"#, "stands twice"),
+            ("7", "or a list of such"),
+        ] {
+            assert!(read(wrong).unwrap_err().contains(told), "{wrong}: {:?}", read(wrong));
+        }
+    }
 
     #[test]
     fn names_and_addresses_with_a_port_are_read() {

@@ -39,7 +39,7 @@ pub mod proto {
 }
 
 pub use agent::{AgentConfig, AgentError, run, run_by};
-pub use core_url::CoreUrl;
+pub use core_url::{CoreUrl, CoreUrls};
 pub use greeting::{Hello, Reading, Welcome};
 pub use invitation::Invitation;
 pub use job::{EntryReport, Held, Job, Object, Outcome, Report, Want};

@@ -100,6 +100,7 @@ impl Jobs for Server {
             protocol: hello.protocol,
             software: &hello.software,
             features: &hello.features,
+            certificate_until: i64::try_from(until.unix_timestamp_nanos() / 1_000_000).unwrap_or(i64::MAX),
             capacity: capacity.as_ref().map_err(|reason| reason.as_str()),
         };
         let named = |held: &Held| (held.object.to_string(), held.version);

@@ -3,11 +3,13 @@
 mod listener;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
-use store::Caller;
+use store::{Caller, StoreError};
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
 
 use crate::core::Core;
 
@@ -20,6 +22,9 @@ const EXECUTOR_TASKS: &str = "rhyzome_executor_tasks";
 const DATABASE: &str = "rhyzome_database_duration_seconds";
 const JOBS_WAITING: &str = "rhyzome_jobs_waiting";
 const AGENTS_CONNECTED: &str = "rhyzome_agents_connected";
+
+/// How often the database is measured.
+const PROBE: Duration = Duration::from_secs(5);
 
 /// Limits of the buckets of what people wait for, in seconds.
 const QUICK: [f64; 12] = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
@@ -38,7 +43,10 @@ pub fn install() -> anyhow::Result<PrometheusHandle> {
     describe_counter!(RATE_LIMITED, "Requests that were too many, by what they were too many for.");
     describe_histogram!(OPERATIONS, "Operations that ended, by action and state.");
     describe_gauge!(EXECUTOR_TASKS, "Operations that are being worked on.");
-    describe_histogram!(DATABASE, "Round trips to the database, by what is waited for.");
+    describe_histogram!(
+        DATABASE,
+        "A small question to the database, every few seconds, by what is waited for: an answer, or one's turn to write."
+    );
     describe_gauge!(JOBS_WAITING, "Jobs that their target has not confirmed, by the target's kind.");
     describe_gauge!(AGENTS_CONNECTED, "Agents that are connected, by their target's kind.");
     Ok(handle)
@@ -77,6 +85,32 @@ impl Drop for ExecutorTask {
     }
 }
 
+/// Measures the database by small questions, until `shutdown`. A scrape would find it as busy as whoever scrapes is often.
+pub async fn probe(core: Arc<Core>, shutdown: CancellationToken) {
+    let mut ticks = tokio::time::interval(PROBE);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            _ = ticks.tick() => {}
+        }
+        if let Err(error) = probe_once(&core).await {
+            tracing::warn!(error = %anyhow::Error::new(error), "the database did not answer a small question");
+        }
+    }
+}
+
+async fn probe_once(core: &Core) -> Result<(), StoreError> {
+    let began = Instant::now();
+    core.store.read().await?.probe().await?;
+    histogram!(DATABASE, "of" => "read").record(began.elapsed());
+    // How long a change waits for its turn.
+    let began = Instant::now();
+    core.store.write().await?.probe().await?;
+    histogram!(DATABASE, "of" => "write").record(began.elapsed());
+    Ok(())
+}
+
 /// Looks up what is not counted as it happens, and gives all figures as text.
 async fn render(core: &Arc<Core>, handle: &PrometheusHandle) -> anyhow::Result<String> {
     for (kind, waiting, connected) in gauges(core).await? {
@@ -88,10 +122,7 @@ async fn render(core: &Arc<Core>, handle: &PrometheusHandle) -> anyhow::Result<S
 }
 
 async fn gauges(core: &Arc<Core>) -> anyhow::Result<[(&'static str, f64, f64); 2]> {
-    let began = std::time::Instant::now();
-    let mut session = core.store.read().await?;
-    let rows = session.targets(&Caller::core(), None).await?;
-    histogram!(DATABASE, "of" => "read").record(began.elapsed());
+    let rows = core.store.read().await?.targets(&Caller::core(), None).await?;
     let mut sums = [("router", 0.0, 0.0), ("hypervisor", 0.0, 0.0)];
     for row in rows {
         let Some(sum) = sums.iter_mut().find(|(kind, ..)| *kind == row.target.kind) else { continue };

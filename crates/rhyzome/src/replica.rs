@@ -4,11 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use store::{Caller, Store, StoreError};
+use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 use types::{ReplicaId, TargetId};
 
 use crate::core::Core;
 
+/// What this program is, for people.
+pub const RELEASE: &str = env!("CARGO_PKG_VERSION");
 /// How long a replica counts as alive after its last beat, in milliseconds.
 const LEASE_MS: i64 = 6_000;
 /// How often a replica says that it lives, and looks for those that do not.
@@ -21,9 +24,12 @@ pub async fn join(store: &Store) -> Result<ReplicaId, StoreError> {
     let caller = Caller::core();
     store::transact!(store, async |session| -> Result<ReplicaId, StoreError> {
         if store.is_shared() {
-            return session.add_replica(&caller, LEASE_MS).await;
+            let replica = session.add_replica(&caller, LEASE_MS).await?;
+            session.note_replica(replica, RELEASE, own_time()).await?;
+            return Ok(replica);
         }
         let replica = session.add_replica(&caller, ALONE_MS).await?;
+        session.note_replica(replica, RELEASE, own_time()).await?;
         for before in session.other_replicas(&caller, replica).await? {
             session.bury_replica(&caller, before).await?;
         }
@@ -63,8 +69,16 @@ pub async fn leave(core: &Core) -> Result<(), StoreError> {
 }
 
 async fn renew(core: &Core) -> Result<(), StoreError> {
-    store::transact!(core.store, async |session| session.renew_replica(&Caller::core(), core.replica, LEASE_MS).await)
-        .await
+    store::transact!(core.store, async |session| -> Result<(), StoreError> {
+        session.renew_replica(&Caller::core(), core.replica, LEASE_MS).await?;
+        session.note_replica(core.replica, RELEASE, own_time()).await
+    })
+    .await
+}
+
+/// The time by this machine's clock, in milliseconds since 1970; the database has one of its own.
+fn own_time() -> i64 {
+    i64::try_from(OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000_000).unwrap_or(i64::MAX)
 }
 
 async fn take_over(core: &Core) -> Result<(), StoreError> {

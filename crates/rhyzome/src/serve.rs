@@ -174,6 +174,11 @@ pub async fn run(options: ServeOptions) -> anyhow::Result<()> {
     if let Some(metrics) = &config.metrics {
         let (listener, handle) = (bind(metrics.listen).await?, metric::install()?);
         tracing::info!(metrics = %listener.local_addr()?, "figures are served");
+        let (measured, end_of_probe) = (Arc::clone(&core), shutdown.clone());
+        parts.spawn(async move {
+            metric::probe(measured, end_of_probe).await;
+            Ok(())
+        });
         let (core, shutdown) = (Arc::clone(&core), shutdown.clone());
         parts.spawn(async move {
             metric::serve(core, handle, listener, shutdown).await;

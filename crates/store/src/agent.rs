@@ -76,6 +76,8 @@ pub struct NewConnection<'a> {
     pub software: &'a str,
     /// What desired states may require of it.
     pub features: &'a [String],
+    /// The last moment of its certificate, in milliseconds since 1970.
+    pub certificate_until: i64,
     /// What its target can take, or why the target cannot be read.
     pub capacity: std::result::Result<&'a serde_json::Value, &'a str>,
 }
@@ -294,8 +296,8 @@ impl Session<'_, Write> {
         let features = serde_json::to_string(new.features).map_err(|error| StoreError::Unusable(error.to_string()))?;
         let session: Option<i64> = self.fetch_optional_scalar(sql(
             "UPDATE agent SET session = 1 + (SELECT MAX(a.session) FROM agent a WHERE a.target = agent.target), \
-             connected = 1, software = $1, features = $2, last_seen_at = $3, replica = $4, protocol = $5, trouble = $6 \
-             WHERE id = $7 AND revoked_at IS NULL RETURNING session",
+             connected = 1, software = $1, features = $2, last_seen_at = $3, replica = $4, protocol = $5, trouble = $6, certificate_until = $7 \
+             WHERE id = $8 AND revoked_at IS NULL RETURNING session",
         )
         .bind(new.software)
         .bind(features)
@@ -303,6 +305,7 @@ impl Session<'_, Write> {
         .bind(new.replica.to_string())
         .bind(new.protocol)
         .bind(new.capacity.err().map(str::to_owned))
+        .bind(new.certificate_until)
         .bind(agent.to_string()))
         .await?;
         self.execute(

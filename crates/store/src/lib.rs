@@ -54,6 +54,7 @@ pub use inventory::HeldRow;
 pub use job::{JobReport, JobRow};
 pub use operation::{Claim, NewOperation, OperationRow, StepRow};
 pub use placement::{Availability, HypervisorRow, Taken};
+pub use replica::ReplicaRow;
 pub use resource::{ConditionRow, HolderRow, NewResource, ResourceRow};
 pub use secret::SecretKey;
 pub use session::{Read, Session, Store, Write};

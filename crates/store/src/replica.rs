@@ -6,7 +6,35 @@ use crate::column::parse;
 use crate::statement::sql;
 use crate::{Caller, Result, Session, StoreError, Write};
 
+/// A core that runs.
+#[derive(Clone, Debug)]
+pub struct ReplicaRow {
+    /// Which one.
+    pub id: ReplicaId,
+    /// The release of its program.
+    pub software: String,
+    /// How far its clock is ahead of the database's, in milliseconds; behind where negative.
+    pub ahead_ms: i64,
+}
+
 impl<Mode> Session<'_, Mode> {
+    /// Asks the smallest question that there is.
+    pub async fn probe(&mut self) -> Result<()> {
+        let one: i64 = self.fetch_scalar(sql("SELECT COUNT(*) FROM replica WHERE id = ''")).await?;
+        debug_assert_eq!(one, 0, "no replica is without a name");
+        Ok(())
+    }
+
+    /// The replicas that live.
+    pub async fn replicas(&mut self, _caller: &Caller) -> Result<Vec<ReplicaRow>> {
+        let statement = sql("SELECT id, software, ahead_ms FROM replica WHERE lease_until >= $1 ORDER BY id");
+        let rows: Vec<(String, String, i64)> = self.fetch_all(statement.bind(self.now())).await?;
+        let row = |(id, software, ahead_ms): (String, String, i64)| {
+            Ok(ReplicaRow { id: parse("replica.id", &id)?, software, ahead_ms })
+        };
+        rows.into_iter().map(row).collect()
+    }
+
     /// The replicas whose lease has run out.
     pub async fn dead_replicas(&mut self, _caller: &Caller) -> Result<Vec<ReplicaId>> {
         let dead: Vec<String> =
@@ -44,6 +72,18 @@ impl Session<'_, Write> {
             .bind(replica.to_string())
             .bind(self.now() + lease_ms)
             .bind(self.now()),
+        )
+        .await?;
+        Ok(())
+    }
+
+    /// Notes the release of a replica's program, and the time by its own clock in milliseconds since 1970.
+    pub async fn note_replica(&mut self, replica: ReplicaId, software: &str, unix_ms: i64) -> Result<()> {
+        self.execute(
+            sql("UPDATE replica SET software = $1, ahead_ms = $2 WHERE id = $3")
+                .bind(software)
+                .bind(unix_ms - self.now())
+                .bind(replica.to_string()),
         )
         .await?;
         Ok(())

@@ -37,6 +37,10 @@ pub struct AgentRecord {
     pub last_seen_at: Option<i64>,
     /// When it was revoked, in milliseconds since 1970.
     pub revoked_at: Option<i64>,
+    /// When it tried to connect last although it was revoked.
+    pub refused_at: Option<i64>,
+    /// The last moment of the certificate that it connected with last.
+    pub certificate_until: Option<i64>,
 }
 
 #[derive(sqlx::FromRow)]
@@ -57,6 +61,8 @@ struct RecordColumns {
     protocol: Option<i64>,
     last_seen_at: Option<i64>,
     revoked_at: Option<i64>,
+    refused_at: Option<i64>,
+    certificate_until: Option<i64>,
 }
 
 impl TryFrom<RecordColumns> for AgentRecord {
@@ -75,6 +81,8 @@ impl TryFrom<RecordColumns> for AgentRecord {
             protocol: columns.protocol,
             last_seen_at: columns.last_seen_at,
             revoked_at: columns.revoked_at,
+            refused_at: columns.refused_at,
+            certificate_until: columns.certificate_until,
         })
     }
 }
@@ -93,7 +101,7 @@ impl<Mode> Session<'_, Mode> {
         let rows: Vec<RecordColumns> = self
             .fetch_all(
                 sql("SELECT a.id, a.target, t.tenant, t.kind, t.name, a.connected, a.software, a.protocol, \
-                     a.last_seen_at, a.revoked_at FROM agent a JOIN target t ON t.id = a.target \
+                     a.last_seen_at, a.revoked_at, a.refused_at, a.certificate_until FROM agent a JOIN target t ON t.id = a.target \
                      WHERE t.tenant LIKE $1 ORDER BY t.name, a.id LIMIT 10000")
                 .bind(caller.pattern()),
             )
@@ -110,6 +118,13 @@ impl<Mode> Session<'_, Mode> {
 }
 
 impl Session<'_, Write> {
+    /// Notes that an agent was refused for it was revoked.
+    pub async fn note_refused(&mut self, agent: AgentId) -> Result<()> {
+        let statement = sql("UPDATE agent SET refused_at = $1 WHERE id = $2");
+        self.execute(statement.bind(self.now()).bind(agent.to_string())).await?;
+        Ok(())
+    }
+
     /// Makes an agent for a target without an invitation; its certificate comes from elsewhere.
     pub async fn register_agent(&mut self, _caller: &Caller, target: TargetId) -> Result<AgentId> {
         let agent = AgentId::make(self.now_unsigned()).map_err(|error| StoreError::Unusable(error.to_string()))?;

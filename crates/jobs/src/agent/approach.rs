@@ -16,7 +16,7 @@ use crate::enrol::{self, EnrolError};
 use crate::refusal::Refusal;
 use crate::renewal::{self, RenewalError};
 use crate::session::{self, Session, SessionError};
-use crate::{Hello, Invitation};
+use crate::{CoreUrl, CoreUrls, Hello, Invitation};
 
 /// Why there is no session this time.
 pub(super) struct Failure {
@@ -82,14 +82,27 @@ impl Approach {
         }
     }
 
+    /// Tries one core after the other, until one has something against this agent itself.
     async fn try_to_open(&self, hello: Hello) -> Result<Opened, Miss> {
-        let mut credentials = self.credentials().await?;
+        let Some(cores) = &self.config.core else { return self.try_core(None, hello).await };
+        let mut missed = Vec::new();
+        for core in cores.iter() {
+            match self.try_core(Some(core), hello.clone()).await {
+                Err(Miss::ForNow(failure)) if failure.refusal.is_none() => missed.push(failure.reason),
+                tried => return tried,
+            }
+        }
+        Err(Miss::ForNow(Failure::passing(missed.join("; "))))
+    }
+
+    async fn try_core(&self, core: Option<&CoreUrl>, hello: Hello) -> Result<Opened, Miss> {
+        let mut credentials = self.credentials(core).await?;
         if self.wants_renewal(&credentials)
-            && let Some(renewed) = self.renew(&credentials).await?
+            && let Some(renewed) = self.renew(core, &credentials).await?
         {
             credentials = renewed;
         }
-        let channel = self.connect(&credentials).await?;
+        let channel = self.connect(core, &credentials).await?;
         let cluster = credentials.identity.cluster;
         match session::open(channel, hello).await {
             Ok(session) if session.welcome.cluster != cluster => Err(Miss::ForNow(Failure::passing(format!(
@@ -109,12 +122,12 @@ impl Approach {
 
     /// What there is to show: read each time, as it may be renewed. Where the core will have no more of it, an invitation
     /// that was not used for it makes a fresh beginning.
-    async fn credentials(&self) -> Result<Credentials, Miss> {
+    async fn credentials(&self, core: Option<&CoreUrl>) -> Result<Credentials, Miss> {
         let known = load(&self.config)?;
         let given_up = self.refused.is_some_and(Refusal::is_final);
         match known {
             Some(known) if !given_up || self.config.tls.is_some() => Ok(known),
-            Some(known) => match unused_invitation(&self.config)? {
+            Some(known) => match unused_invitation(&self.config, core)? {
                 Some(invitation) => {
                     tracing::info!(invitation = %invitation.id, "enrolling again: the core refuses the certificate");
                     Ok(enrol::enrol(&invitation, &self.config.state_dir).await?)
@@ -122,7 +135,7 @@ impl Approach {
                 None => Ok(known),
             },
             None => {
-                let invitation = invitation(&self.config).map_err(Miss::ForEver)?;
+                let invitation = invitation(&self.config, core).map_err(Miss::ForEver)?;
                 Ok(enrol::enrol(&invitation, &self.config.state_dir).await?)
             }
         }
@@ -135,8 +148,8 @@ impl Approach {
     }
 
     /// A fresh certificate; none where the one that is there will do until the next time.
-    async fn renew(&self, credentials: &Credentials) -> Result<Option<Credentials>, Miss> {
-        let channel = self.connect(credentials).await?;
+    async fn renew(&self, core: Option<&CoreUrl>, credentials: &Credentials) -> Result<Option<Credentials>, Miss> {
+        let channel = self.connect(core, credentials).await?;
         match renewal::renew(channel, &credentials.identity, &self.config.state_dir).await {
             Ok(_) => Ok(load(&self.config)?),
             Err(RenewalError::Credentials(error)) => Err(error.into()),
@@ -150,8 +163,8 @@ impl Approach {
         }
     }
 
-    async fn connect(&self, credentials: &Credentials) -> Result<Channel, Miss> {
-        let core = self.config.core.as_ref().unwrap_or(&credentials.core);
+    async fn connect(&self, core: Option<&CoreUrl>, credentials: &Credentials) -> Result<Channel, Miss> {
+        let core = core.unwrap_or(&credentials.core);
         Ok(connect(core, &credentials.ca, Some(credentials.certificate.again())).await?)
     }
 }
@@ -159,7 +172,7 @@ impl Approach {
 /// What there is to show; `None` where the agent is to enrol.
 pub(super) fn load(config: &AgentConfig) -> Result<Option<Credentials>, CredentialsError> {
     match &config.tls {
-        Some(tls) => credentials::given(tls, config.core.as_ref()).map(Some),
+        Some(tls) => credentials::given(tls, config.core.as_ref().map(CoreUrls::first)).map(Some),
         None => credentials::load(&config.state_dir),
     }
 }
@@ -167,26 +180,26 @@ pub(super) fn load(config: &AgentConfig) -> Result<Option<Credentials>, Credenti
 /// Refuses an agent that has neither a certificate nor an invitation, before anything else is done.
 pub(super) fn check_credentials(config: &AgentConfig) -> Result<(), AgentError> {
     if load(config)?.is_none() {
-        invitation(config)?;
+        invitation(config, None)?;
     }
     Ok(())
 }
 
-fn invitation(config: &AgentConfig) -> Result<Invitation, AgentError> {
+fn invitation(config: &AgentConfig, core: Option<&CoreUrl>) -> Result<Invitation, AgentError> {
     let Some(path) = &config.invitation_file else {
         return Err(AgentError::NotInvited(config.state_dir.clone()));
     };
     let text = config::file::read_secret(path).map_err(CredentialsError::from)?;
     let mut invitation: Invitation =
         text.reveal().parse().map_err(|reason| AgentError::Invitation { path: path.clone(), reason })?;
-    if let Some(core) = &config.core {
+    if let Some(core) = core {
         invitation.core = core.clone();
     }
     Ok(invitation)
 }
 
 /// The invitation, if there is one and the certificate was got for another. One that cannot be read is none.
-fn unused_invitation(config: &AgentConfig) -> Result<Option<Invitation>, CredentialsError> {
+fn unused_invitation(config: &AgentConfig, core: Option<&CoreUrl>) -> Result<Option<Invitation>, CredentialsError> {
     let used = Files::in_state(&config.state_dir).used_invitation()?;
-    Ok(invitation(config).ok().filter(|invitation| Some(invitation.id) != used))
+    Ok(invitation(config, core).ok().filter(|invitation| Some(invitation.id) != used))
 }

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use jobs::Outcome;
 use jobs::simulated::Simulated;
+use jobs::{AgentConfig, CoreUrls, Outcome};
 use serde_json::json;
 
 use crate::core::Core;
-use crate::{Agent, job, network, version};
+use crate::{Agent, job, network, state, version};
 
 #[tokio::test]
 async fn work_goes_on_and_is_reported_when_the_core_is_back() {
@@ -57,5 +57,34 @@ async fn what_may_not_have_been_heard_is_said_again() {
     core.state().reports.clear();
     core.serve();
     core.until_said(network(1), version("1:1"), Outcome::Applied).await;
+    agent.stop().await;
+}
+
+/// Two cores of one installation, of which the first is away at first and the second later.
+#[tokio::test]
+async fn of_several_cores_whichever_is_there_is_taken() {
+    let (mut core, dir, target) = (Core::start(), tempfile::tempdir().unwrap(), Arc::new(Simulated::router()));
+    let away = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let invitation_file = dir.path().join("invitation");
+    config::file::write_private(&invitation_file, core.invite().reveal().reveal().as_bytes()).unwrap();
+    let listed = |first, second| -> CoreUrls {
+        serde_json::from_value(json!([format!("https://{first}"), format!("https://{second}")])).unwrap()
+    };
+    let config = AgentConfig {
+        core: Some(listed(away, core.address)),
+        invitation_file: Some(invitation_file),
+        tls: None,
+        state_dir: state(dir.path()),
+    };
+    let agent = Agent::with(config.clone(), &target);
+    core.put(job(1, "1:1"));
+    core.until_said(network(1), version("1:1"), Outcome::Applied).await;
+
+    // The one that worked goes, and the other comes.
+    core.kill();
+    core.address = away;
+    core.serve();
+    core.put(job(1, "1:2"));
+    core.until_said(network(1), version("1:2"), Outcome::Applied).await;
     agent.stop().await;
 }

@@ -15,8 +15,8 @@ use crate::core::Core;
 use crate::{Agent, job, network, state, version};
 
 fn given(core: &Core, tls: Tls, dir: &Path) -> AgentConfig {
-    let url = format!("https://{}", core.address).parse().unwrap();
-    AgentConfig { core: Some(url), invitation_file: None, tls: Some(tls), state_dir: state(dir) }
+    let url: jobs::CoreUrl = format!("https://{}", core.address).parse().unwrap();
+    AgentConfig { core: Some(jobs::CoreUrls::from(url)), invitation_file: None, tls: Some(tls), state_dir: state(dir) }
 }
 
 fn fingerprint(dir: &Path) -> pki::Fingerprint {

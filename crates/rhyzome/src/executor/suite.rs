@@ -39,6 +39,8 @@ on_both! {
     a_crash_within_every_transaction
     a_delete_at_every_point
     a_refusal_at_every_step
+    a_lost_host_at_every_point
+    a_delete_and_a_lost_host_at_every_point
     two_that_end_at_once_leave_nothing
     what_needs_a_failed_network_fails_with_it
     what_is_late_is_stuck_until_it_goes_on
@@ -180,6 +182,38 @@ async fn a_refusal_at_every_step(engine: Engine) {
                     }
                     end(&mut trial, id, &before, &what).await;
                 }
+            }
+        }
+    }
+}
+
+/// A create or an update whose hypervisor is declared lost comes about on another.
+async fn a_lost_host_at_every_point(engine: Engine) {
+    lose_at_every_point(engine, &[Verb::Create, Verb::Update], Fault::Lose).await;
+}
+
+async fn a_delete_and_a_lost_host_at_every_point(engine: Engine) {
+    lose_at_every_point(engine, &[Verb::Create, Verb::Update], Fault::DeleteAndLose).await;
+}
+
+/// Whatever was asked for, the lost hypervisor comes back in the end and lets go of everything.
+async fn lose_at_every_point(engine: Engine, verbs: &[Verb], fault: Fault) {
+    let kind = EVERY.into_iter().find(|kind| plan(*kind).noun == "instance").unwrap();
+    let (mut trial, _) = ground(engine, kind).await;
+    trial.add_hypervisor().await;
+    let before = trial.rest().await;
+    for verb in verbs {
+        for point in 1.. {
+            let what = format!("{verb:?}, {fault:?} at point {point}");
+            let id = ask(&mut trial, kind, *verb).await;
+            trial.fault = Some((point, fault));
+            let came = trial.settle().await;
+            let expected = (fault == Fault::Lose || !came).then_some("ready");
+            assert_eq!(trial.state(id).await.as_deref(), expected, "{what}");
+            trial.find_again().await;
+            end(&mut trial, id, &before, &what).await;
+            if !came {
+                break;
             }
         }
     }

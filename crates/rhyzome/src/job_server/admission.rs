@@ -61,7 +61,13 @@ impl Admission {
         match session.standing(identity.agent).await.map_err(internal)? {
             None => Err(self.refuse(peer, Refusal::Unknown, format!("agent {} is not known", identity.agent))),
             Some(standing) if standing.revoked => {
-                Err(self.refuse(peer, Refusal::Revoked, format!("agent {} was revoked", identity.agent)))
+                drop(session);
+                let (agent, sentence) = (identity.agent, format!("agent {} was revoked", identity.agent));
+                // For the doctor: somebody runs it still, or has its key.
+                store::transact!(self.core.store, async |session| session.note_refused(agent).await)
+                    .await
+                    .map_err(internal)?;
+                Err(self.refuse(peer, Refusal::Revoked, sentence))
             }
             Some(standing) if standing.target != identity.target => {
                 let sentence = format!("agent {} does not work {}", identity.agent, identity.target);

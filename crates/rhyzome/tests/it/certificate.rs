@@ -231,7 +231,7 @@ async fn certificates_that_openssl_made_work_on_both_sides() {
         key: dir.path().join(format!("{name}.key")),
     };
     let mut configured: serde_json::Value = serde_json::from_slice(&std::fs::read(&config).unwrap()).unwrap();
-    let url = configured["jobs"]["url"].as_str().unwrap().parse().unwrap();
+    let url: jobs::CoreUrl = configured["jobs"]["url"].as_str().unwrap().parse().unwrap();
     let server = tls("server");
     configured["tls"] = serde_json::json!({"ca": server.ca, "cert": server.cert, "key": server.key});
     std::fs::write(&config, configured.to_string()).unwrap();
@@ -239,7 +239,7 @@ async fn certificates_that_openssl_made_work_on_both_sides() {
     installation.start_core().await;
 
     let given = AgentConfig {
-        core: Some(url),
+        core: Some(url.into()),
         invitation_file: None,
         tls: Some(tls("agent")),
         state_dir: installation.file("edge"),

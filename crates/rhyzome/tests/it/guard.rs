@@ -143,7 +143,8 @@ async fn figures_say_how_much_and_not_whose() {
     let plain = Client::new();
     let figures = until("the operation to be counted", async || {
         let text = plain.get(format!("http://127.0.0.1:{port}/metrics")).send().await.ok()?.text().await.ok()?;
-        text.contains("rhyzome_operation_duration_seconds_count{").then_some(text)
+        let counted = ["rhyzome_operation_duration_seconds_count{", "of=\"read\"} ", "of=\"write\"} "];
+        counted.iter().all(|figure| text.contains(figure)).then_some(text)
     })
     .await;
     for expected in [
@@ -152,7 +153,8 @@ async fn figures_say_how_much_and_not_whose() {
         "rhyzome_agents_connected{target=\"router\"} 1",
         "rhyzome_jobs_waiting{target=\"router\"} 0",
         "rhyzome_executor_tasks",
-        "rhyzome_database_duration_seconds",
+        // Not by this scrape: by the measurement that goes on without any.
+        "rhyzome_database_duration_seconds_count{of=\"read\"} 1",
     ] {
         assert!(figures.contains(expected), "{expected} is missing in\n{figures}");
     }

@@ -259,7 +259,7 @@ impl Installation {
         if !invitation.exists() {
             self.invite(kind, name).await;
         }
-        let core = core.map(|core| core.parse().unwrap());
+        let core = core.map(|core| core.parse::<jobs::CoreUrl>().unwrap().into());
         let config = AgentConfig { core, invitation_file: Some(invitation), tls: None, state_dir: self.file(name) };
         self.run_agent(name, config, target).await;
     }

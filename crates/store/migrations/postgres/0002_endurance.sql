@@ -24,7 +24,10 @@ CREATE TABLE inventory (
 CREATE TABLE replica (
     id          TEXT COLLATE "C" NOT NULL PRIMARY KEY,
     lease_until BIGINT NOT NULL,
-    started_at  BIGINT NOT NULL
+    started_at  BIGINT NOT NULL,
+    -- The release of the program, and how far its clock is ahead of the database's.
+    software    TEXT NOT NULL DEFAULT '',
+    ahead_ms    BIGINT NOT NULL DEFAULT 0
 );
 
 -- Which core an agent's session is with, and an operation. The claims of the release before were leases of their own.
@@ -49,6 +52,9 @@ UPDATE placement SET
 ALTER TABLE agent ADD COLUMN revoked_at BIGINT;
 -- The version of the job protocol that it spoke last.
 ALTER TABLE agent ADD COLUMN protocol BIGINT;
+-- The last moment of the certificate that it connected with, and when one was refused because it was revoked.
+ALTER TABLE agent ADD COLUMN certificate_until BIGINT;
+ALTER TABLE agent ADD COLUMN refused_at BIGINT;
 -- Why its target could not be read when it connected last.
 ALTER TABLE agent ADD COLUMN trouble TEXT;
 

@@ -9,7 +9,14 @@ fn digest(byte: u8) -> Sha256Digest {
 
 /// An agent that cannot read its target, which says nothing of what that can take.
 fn connection(replica: ReplicaId) -> NewConnection<'static> {
-    NewConnection { replica, protocol: 2, software: "test", features: &[], capacity: Err("the router is off") }
+    NewConnection {
+        replica,
+        protocol: 2,
+        software: "test",
+        features: &[],
+        certificate_until: 0,
+        capacity: Err("the router is off"),
+    }
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! `rhyzome admin doctor`: looks for what is wrong, and says what can be done.
 
+mod roll_call;
+
 use std::path::PathBuf;
 
 use ::pki::Authority;
@@ -36,6 +38,8 @@ pub async fn run(options: DoctorOptions) -> anyhow::Result<()> {
     findings.extend(unreadable(&mut session).await?);
     findings.extend(sealed(&mut session).await?);
     findings.extend(targets(&mut session).await?);
+    findings.extend(roll_call::agents(&mut session).await?);
+    findings.extend(roll_call::cores(&mut session).await?);
     drop(session);
     store.close().await;
     findings.extend(certificates(&config));

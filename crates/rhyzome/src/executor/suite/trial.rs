@@ -13,7 +13,7 @@ use jobs::{Object, observed};
 use pki::Authority;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use store::{Caller, Claim, NewConnection, NewInvitation, OperationRow};
+use store::{Availability, Caller, Claim, NewConnection, NewInvitation, OperationRow};
 use tempfile::TempDir;
 use testbed::{Engine, Ground};
 use time::OffsetDateTime;
@@ -28,6 +28,7 @@ use crate::executor::{self, Step, upkeep};
 use crate::http::{ListQuery, SignedIn, page};
 use crate::image_file;
 use crate::kind::{Managed, every_kind, plan};
+use crate::loss;
 use crate::serve::open_store;
 use crate::serve_config::ServeConfig;
 
@@ -43,6 +44,10 @@ pub enum Fault {
     Cut(usize),
     /// Somebody deletes the resource.
     Delete,
+    /// The hypervisor that has the instance goes away, and a person declares it lost.
+    Lose,
+    /// Somebody deletes the resource, and its hypervisor is lost as well.
+    DeleteAndLose,
 }
 
 /// How an installation is at rest.
@@ -82,7 +87,7 @@ impl Trial {
         let tenant: TenantName = "local".parse().unwrap();
         let mut targets = Vec::new();
         for kind in ["router", "hypervisor"] {
-            targets.push(join(&core, &tenant, kind).await);
+            targets.push(join(&core, &tenant, kind, kind).await);
         }
         let token = TokenId::from_bits(0);
         let who = SignedIn { caller: Caller::person(tenant.clone(), Scopes::all(), token), tenant, token };
@@ -298,7 +303,46 @@ impl Trial {
                 }
                 false
             }
+            Some((point, fault @ (Fault::Lose | Fault::DeleteAndLose))) if point == self.point => {
+                if let Some(id) = self.resource
+                    && self.state(id).await.is_some()
+                {
+                    if fault == Fault::DeleteAndLose {
+                        self.delete(id).await;
+                    }
+                    self.lose(id).await;
+                }
+                false
+            }
             _ => false,
+        }
+    }
+
+    /// Another hypervisor.
+    pub async fn add_hypervisor(&mut self) {
+        let other = join(self.core(), &self.who.tenant.clone(), "hypervisor", "other").await;
+        self.targets.push(other);
+    }
+
+    /// The hypervisor that has an instance goes away with it, and a person declares it lost.
+    async fn lose(&mut self, id: ResourceId) {
+        let ResourceId::Instance(instance) = id else { panic!("{id} is on no hypervisor") };
+        let caller = Caller::core();
+        let placed = self.core().store.read().await.unwrap().placement(&caller, instance).await.unwrap();
+        let Some(host) = placed else { return };
+        self.world.away.insert(host);
+        let mut session = self.core().store.write().await.unwrap();
+        loss::declare(&mut session, host).await.unwrap();
+        session.commit().await.unwrap();
+    }
+
+    /// Whoever was lost is back, lets go of what it held, and takes instances again.
+    pub async fn find_again(&mut self) {
+        for host in std::mem::take(&mut self.world.away) {
+            self.settle().await;
+            let mut session = self.core().store.write().await.unwrap();
+            session.set_availability(host, Availability::Open).await.unwrap();
+            session.commit().await.unwrap();
         }
     }
 
@@ -443,9 +487,9 @@ async fn open(dir: &Path, ground: &Ground) -> Arc<Core> {
 }
 
 /// A target with an agent that is connected.
-async fn join(core: &Core, tenant: &TenantName, kind: &str) -> TargetId {
+async fn join(core: &Core, tenant: &TenantName, kind: &str, name: &str) -> TargetId {
     let mut session = core.store.write().await.unwrap();
-    let target = session.ensure_target(&Caller::core(), tenant, kind, kind).await.unwrap();
+    let target = session.ensure_target(&Caller::core(), tenant, kind, name).await.unwrap();
     let id = InvitationId::make(session.now_unsigned()).unwrap();
     let (sha256, expires_at) = (Sha256Digest::from_bytes([1; 32]), i64::MAX);
     session.add_invitation(&Caller::core(), &NewInvitation { id, target, sha256, expires_at }).await.unwrap();
@@ -463,6 +507,7 @@ async fn join(core: &Core, tenant: &TenantName, kind: &str) -> TargetId {
         protocol: jobs::PROTOCOL,
         software: "suite",
         features: &[],
+        certificate_until: i64::MAX,
         capacity: Ok(&capacity),
     };
     session.connect_agent(enrolled.agent, connection).await.unwrap();
