@@ -5,7 +5,9 @@
 //! their author went by.
 
 mod chain;
+mod effect;
 mod entry;
+mod need;
 mod refusal;
 mod rule;
 mod state;

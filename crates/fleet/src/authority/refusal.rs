@@ -83,6 +83,8 @@ pub enum Refusal {
     Voters,
     #[error("of {given} users {needed} cannot be needed")]
     Unreachable { needed: u8, given: usize },
+    #[error("a threshold needs one of grant beside it: whoever gives keys alone could agree as anybody")]
+    Unguarded,
     #[error("{what}: {is} are too many, {limit} are allowed")]
     TooMany { what: &'static str, is: usize, limit: usize },
     #[error("a proposal cannot propose, agree, take back or recover")]

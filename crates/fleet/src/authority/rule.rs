@@ -1,19 +1,18 @@
-//! The rules: who may say what, and what holds once it is said.
+//! The rules: who may say what, and what makes sense.
 
 use std::collections::BTreeSet;
 
 use crate::authority::entry::Entry;
+use crate::authority::need::Need;
 use crate::authority::refusal::Refusal;
-use crate::authority::state::{
-    Device, Holder, KeyRecord, OpenJoin, Proposal, SealOf, Standing, State, ThresholdOf, User,
-};
+use crate::authority::state::{Holder, Proposal, Standing, State};
 use crate::authority::statement::{Statement, Trust};
-use crate::hash::{EntryId, LogIndex};
-use crate::join::{JoinTerms, Request, bound, keys_of};
+use crate::hash::EntryId;
+use crate::join::{JoinTerms, Request, bound};
 use crate::key::{NodeKey, VerifyKey};
-use crate::right::{Right, Verb, allowed, covered};
+use crate::right::Verb;
 use crate::signed::{KnownKey, Signed};
-use crate::{DeviceId, DeviceName, GroupName, Hash, Role, UserName};
+use crate::{DeviceId, DeviceName, Role, UserName};
 
 const MOST_RIGHTS: usize = 64;
 const MOST_GROUPS: usize = 16;
@@ -22,14 +21,6 @@ const MOST_JOINS: usize = 256;
 const MOST_HARDWARE: usize = 64;
 const MOST_PROPOSALS: usize = 64;
 const MOST_ASKED: usize = 32;
-
-/// The right that a statement needs.
-struct Need {
-    verb: Verb,
-    path: String,
-    /// Each of them must be allowed; if there is none, the right must be for any group.
-    groups: Vec<GroupName>,
-}
 
 impl State {
     /// Whether the author may say this, and it makes sense. The signature was checked before.
@@ -136,7 +127,7 @@ impl State {
     }
 
     /// Whether a proposal holds once `name` agrees too. Who agreed must be asked still, live and allowed it.
-    fn enough(&self, proposal: &Proposal, name: &UserName) -> bool {
+    pub(super) fn enough(&self, proposal: &Proposal, name: &UserName) -> bool {
         let Some(threshold) = self.threshold(&proposal.author, &proposal.statement) else { return true };
         let agreed = proposal.agreed.iter().chain([name]).filter(|name| {
             let key = self.users.get(*name).and_then(|user| user.key);
@@ -144,103 +135,6 @@ impl State {
             allowed && threshold.users.contains(name)
         });
         agreed.count() >= usize::from(threshold.needed)
-    }
-
-    /// The threshold that a statement stands under. One that changes a threshold stands under that itself.
-    fn threshold(&self, author: &VerifyKey, statement: &Statement) -> Option<&ThresholdOf> {
-        let own = match statement {
-            Statement::Rotate { name, .. } => self.user_of(author) == Some(name),
-            Statement::Revoke { key, .. } => key == author,
-            Statement::Threshold { verb, .. } => {
-                return self.thresholds.get(verb).or_else(|| self.thresholds.get(&Verb::Grant));
-            }
-            _ => false,
-        };
-        self.thresholds.get(&self.need(statement).verb).filter(|_| !own)
-    }
-
-    /// Whether a key may end a fork.
-    pub(super) fn may_resolve(&self, author: &VerifyKey) -> bool {
-        let nothing = Hash::of([0; 32]);
-        let live = self.live_key(author, self.head.position).is_ok();
-        live && self.check_right(author, &Statement::Resolve { kept: nothing, dropped: nothing }).is_ok()
-    }
-
-    fn need(&self, statement: &Statement) -> Need {
-        let groups_of =
-            |device: &DeviceId| self.devices.get(device).map_or(Vec::new(), |device| device.groups().to_vec());
-        let device =
-            |device: &DeviceId, groups| Need { verb: Verb::Approve, path: format!("devices/{device}/record"), groups };
-        let user = |name: &str| Need { verb: Verb::Grant, path: format!("users/{name}/record"), groups: Vec::new() };
-        let fleet = |verb, what: &str| Need { verb, path: format!("policies/fleet/{what}"), groups: Vec::new() };
-        let join = |group: &Option<GroupName>| match group {
-            Some(group) => {
-                Need { verb: Verb::Invite, path: format!("groups/{group}/join"), groups: vec![group.clone()] }
-            }
-            None => fleet(Verb::Invite, "join"),
-        };
-        match statement {
-            Statement::User { name, .. } | Statement::Rights { name, .. } | Statement::Rotate { name, .. } => {
-                user(name.as_str())
-            }
-            Statement::Revoke { key, .. } => match self.keys.get(key).map(|record| &record.holder) {
-                Some(Holder::User(name)) => user(name.as_str()),
-                _ => user("nobody"),
-            },
-            Statement::Device { key, groups, .. } => {
-                let id = keys_of(key).map(|key| DeviceId::first_known_by(&key));
-                device(&id.unwrap_or(DeviceId::of([0; 10])), groups.clone())
-            }
-            Statement::Rekey { device: id, .. }
-            | Statement::Lost { device: id, .. }
-            | Statement::Remove { device: id } => device(id, groups_of(id)),
-            Statement::Place { device: id, groups, .. } => device(id, [groups_of(id), groups.clone()].concat()),
-            Statement::Voters { .. } | Statement::Resolve { .. } => fleet(Verb::Vote, "voters"),
-            Statement::Join { terms } => join(&terms.group),
-            Statement::Unjoin { key } => join(&self.joins.get(key).and_then(|join| join.terms.group.clone())),
-            Statement::Seal { group, .. } => {
-                Need { verb: Verb::Approve, path: format!("groups/{group}/key"), groups: vec![group.clone()] }
-            }
-            Statement::Threshold { .. } => fleet(Verb::Grant, "threshold"),
-            Statement::Propose { .. }
-            | Statement::Endorse { .. }
-            | Statement::Withdraw { .. }
-            | Statement::Recover { .. }
-            | Statement::Unknown { .. } => fleet(Verb::Grant, "statement"),
-        }
-    }
-
-    /// Whether a user's key has the right that a statement needs.
-    fn check_right(&self, author: &VerifyKey, statement: &Statement) -> Result<(), Refusal> {
-        let own = match statement {
-            Statement::Rotate { name, .. } => self.user_of(author) == Some(name),
-            Statement::Revoke { key, .. } => key == author,
-            _ => false,
-        };
-        if own {
-            return Ok(());
-        }
-        let Need { verb, path, groups } = self.need(statement);
-        let rights = self.rights_at(author, self.head.position);
-        let has = |groups: &[GroupName]| allowed(rights, verb, &path, groups);
-        let good =
-            if groups.is_empty() { has(&[]) } else { groups.iter().all(|group| has(std::slice::from_ref(group))) };
-        if !good {
-            return Err(Refusal::Right { author: *author, verb, path });
-        }
-        // Nobody gives, changes or takes more than they have.
-        let theirs = |name: &UserName| self.users.get(name).map_or(&[][..], User::rights);
-        let (before, after): (&[Right], &[Right]) = match statement {
-            Statement::User { rights, .. } => (&[], rights),
-            Statement::Rights { name, rights } => (theirs(name), rights),
-            Statement::Rotate { name, .. } => (theirs(name), &[]),
-            Statement::Revoke { key, .. } => (self.user_of(key).map_or(&[][..], theirs), &[]),
-            _ => (&[], &[]),
-        };
-        match covered(rights, before) && covered(rights, after) {
-            true => Ok(()),
-            false => Err(Refusal::Beyond { author: *author }),
-        }
     }
 
     /// Whether a user may say this, as far as rights go, and it makes sense.
@@ -298,7 +192,7 @@ impl State {
                     false => Err(Refusal::Generation { group: group.clone(), is }),
                 }
             }
-            Statement::Threshold { needed, users, .. } => {
+            Statement::Threshold { verb, needed, users } => {
                 few("users", users.len(), MOST_ASKED)?;
                 let distinct: BTreeSet<_> = users.iter().collect();
                 if distinct.len() < usize::from(*needed)
@@ -306,6 +200,16 @@ impl State {
                     || (*needed == 0 && !users.is_empty())
                 {
                     return Err(Refusal::Unreachable { needed: *needed, given: distinct.len() });
+                }
+                // Whoever could give keys alone could agree as anybody.
+                let others = self.thresholds.keys().any(|other| *other != Verb::Grant);
+                let is_guarded = match (verb, needed) {
+                    (Verb::Grant, 0) => !others,
+                    (Verb::Grant, _) | (_, 0) => true,
+                    _ => self.thresholds.contains_key(&Verb::Grant),
+                };
+                if !is_guarded {
+                    return Err(Refusal::Unguarded);
                 }
                 users.iter().try_for_each(|name| self.live_user(name))
             }
@@ -421,190 +325,6 @@ impl State {
         match self.standing(device)? {
             Standing::Member => Ok(()),
             _ => Err(Refusal::Lost(*device)),
-        }
-    }
-
-    /// Takes an entry that was checked.
-    pub(super) fn take(&mut self, entry: &Entry) {
-        self.head = entry.head();
-        self.hold(entry.id, entry.author, entry.statement.clone());
-    }
-
-    fn hold(&mut self, id: EntryId, author: VerifyKey, statement: Statement) {
-        let position = self.head.position;
-        match statement {
-            Statement::User { name, key, rights } => {
-                let key = self.add(&key, Holder::User(name.clone()), author);
-                let user = self.users.entry(name).or_default();
-                user.key = Some(key);
-                user.rights.set(position, rights);
-            }
-            Statement::Rights { name, rights } => {
-                if let Some(user) = self.users.get_mut(&name) {
-                    user.rights.set(position, rights);
-                }
-            }
-            Statement::Rotate { name, key } => {
-                if let Some(old) = self.users.get(&name).and_then(|user| user.key) {
-                    self.end(old.verify, LogIndex::MAX);
-                }
-                let key = self.add(&key, Holder::User(name.clone()), author);
-                self.users.entry(name).or_default().key = Some(key);
-            }
-            Statement::Revoke { key, since, entries } => self.revoke(key, since, entries),
-            Statement::Device { key, name, groups, trust, request } => {
-                if let Some(request) = request.and_then(|request| Request::open(&request, self.fleet).ok())
-                    && let Some(join) = self.joins.get_mut(&request.join)
-                {
-                    join.used += 1;
-                }
-                let Ok(node) = keys_of(&key) else { return };
-                let device = DeviceId::first_known_by(&node);
-                self.add(&key, Holder::Device(device), author);
-                let mut record =
-                    Device { name, standing: Standing::Member, trust, keys: <_>::default(), groups: <_>::default() };
-                record.keys.set(position, node);
-                record.groups.set(position, groups);
-                self.devices.insert(device, record);
-            }
-            Statement::Rekey { device, key, trust } => {
-                self.leave(device, &[]);
-                if let Some(old) = self.devices.get(&device).map(|device| device.key().verify) {
-                    self.end(old, LogIndex::MAX);
-                }
-                let key = self.add(&key, Holder::Device(device), author);
-                if let Some(record) = self.devices.get_mut(&device) {
-                    record.keys.set(position, key);
-                    (record.standing, record.trust) = (Standing::Member, trust);
-                }
-            }
-            Statement::Place { device, name, groups, trust } => {
-                let kept = if trust == Trust::Secrets { groups.clone() } else { Vec::new() };
-                self.leave(device, &kept);
-                if let Some(record) = self.devices.get_mut(&device) {
-                    record.groups.set(position, groups);
-                    (record.name, record.trust) = (name, trust);
-                }
-            }
-            Statement::Lost { device, since } => self.lose(device, Standing::Lost, since),
-            Statement::Remove { device } => self.lose(device, Standing::Removed, LogIndex::MAX),
-            Statement::Voters { voters } => self.voters.set(position, voters),
-            Statement::Join { terms } => {
-                self.add_key(terms.key, Holder::Join, author);
-                self.joins.insert(terms.key, OpenJoin { terms, used: 0 });
-            }
-            Statement::Unjoin { key } => self.end(key, LogIndex::MAX),
-            Statement::Seal { group, generation, key } => {
-                self.seals.insert(group, SealOf { generation, key, due: false });
-            }
-            Statement::Threshold { verb, needed: 0, .. } => drop(self.thresholds.remove(&verb)),
-            Statement::Threshold { verb, needed, users } => {
-                self.thresholds.insert(verb, ThresholdOf { needed, users });
-            }
-            Statement::Propose { kind, payload } => {
-                let Ok(statement) = Statement::read(kind, &payload.0) else { return };
-                let asked = self.threshold(&author, &statement).map_or(&[][..], |threshold| &threshold.users);
-                let agreed = self.user_of(&author).filter(|name| asked.contains(name)).cloned().into_iter().collect();
-                self.proposals.insert(id, Proposal { author, statement, agreed });
-            }
-            Statement::Endorse { proposal } => {
-                let Some(name) = self.user_of(&author).cloned() else { return };
-                let Some(found) = self.proposals.get(&proposal) else { return };
-                if self.enough(found, &name) {
-                    let Some(Proposal { author, statement, .. }) = self.proposals.remove(&proposal) else { return };
-                    self.hold(id, author, statement);
-                } else if let Some(found) = self.proposals.get_mut(&proposal) {
-                    found.agreed.insert(name);
-                }
-            }
-            Statement::Withdraw { proposal } => drop(self.proposals.remove(&proposal)),
-            Statement::Resolve { kept, dropped } => self.resolved.push((kept, dropped)),
-            Statement::Recover { generation, recovery, name, key, since } => {
-                self.recover(author, recovery, generation, name, &key, since);
-            }
-            Statement::Unknown { .. } => {}
-        }
-    }
-
-    fn recover(
-        &mut self,
-        author: VerifyKey,
-        next: VerifyKey,
-        generation: u32,
-        name: UserName,
-        key: &Signed,
-        since: LogIndex,
-    ) {
-        let position = self.head.position;
-        let users: Vec<_> = self.users.values().filter_map(|user| user.key).collect();
-        let joins: Vec<_> = self.joins.keys().copied().collect();
-        users.iter().for_each(|key| self.end(key.verify, since));
-        joins.iter().for_each(|key| self.end(*key, LogIndex::MAX));
-        self.end(author, LogIndex::MAX);
-        self.thresholds.clear();
-        self.proposals.clear();
-        self.add_key(next, Holder::Recovery, author);
-        (self.recovery, self.recoveries) = (next, generation);
-        let key = self.add(key, Holder::User(name.clone()), author);
-        let user = self.users.entry(name).or_default();
-        user.key = Some(key);
-        user.rights.set(position, vec![Right::all()]);
-    }
-
-    fn add(&mut self, key: &Signed, holder: Holder, by: VerifyKey) -> NodeKey {
-        let key = keys_of(key).expect("invariant: checked before");
-        self.add_key(key.verify, holder, by);
-        key
-    }
-
-    /// Adds a key that was checked.
-    pub(super) fn add_key(&mut self, key: VerifyKey, holder: Holder, by: VerifyKey) {
-        let known = KnownKey::new(key).expect("invariant: checked before");
-        let added = self.head.position;
-        self.keys.insert(key, KeyRecord { holder, added, by, ended: None, void_from: LogIndex::MAX, known });
-    }
-
-    /// Ends a key: what it may do, what is of it alone.
-    fn end(&mut self, key: VerifyKey, void_from: LogIndex) {
-        let position = self.head.position;
-        let Some(record) = self.keys.get_mut(&key) else { return };
-        record.ended = record.ended.or(Some(position));
-        record.void_from = record.void_from.min(void_from);
-        self.joins.remove(&key);
-        self.proposals.retain(|_, proposal| proposal.author != key);
-        for user in self.users.values_mut() {
-            user.key = user.key.filter(|own| own.verify != key);
-        }
-    }
-
-    /// Ends a key and those that it added, and those that they added.
-    fn revoke(&mut self, key: VerifyKey, since: LogIndex, entries: u64) {
-        let mut going = vec![key];
-        while let Some(key) = going.pop() {
-            if let Some(Holder::Device(device)) = self.keys.get(&key).map(|record| record.holder.clone()) {
-                self.lose(device, Standing::Lost, since);
-            }
-            self.end(key, since);
-            let added = self.keys.iter().filter(|(_, record)| record.by == key && record.added >= entries);
-            going.extend(added.filter(|(_, record)| record.ended.is_none()).map(|(key, _)| *key));
-        }
-    }
-
-    fn lose(&mut self, device: DeviceId, standing: Standing, since: LogIndex) {
-        self.leave(device, &[]);
-        let Some(record) = self.devices.get_mut(&device) else { return };
-        record.standing = standing;
-        let key = record.key().verify;
-        self.end(key, since);
-    }
-
-    /// Groups whose key a device knew, and that it is not in any more, need another.
-    fn leave(&mut self, device: DeviceId, kept: &[GroupName]) {
-        let Some(device) = self.devices.get(&device).filter(|device| device.trust == Trust::Secrets) else { return };
-        for group in device.groups().iter().filter(|group| !kept.contains(group)) {
-            if let Some(seal) = self.seals.get_mut(group) {
-                seal.due = true;
-            }
         }
     }
 }

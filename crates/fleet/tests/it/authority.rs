@@ -106,9 +106,15 @@ fn a_threshold_needs_as_many_as_it_says() {
         fleet.say(FOUNDER, &fleet.user(number, name, &["**:all"])).unwrap();
     }
     let users = ["ada", "bob", "eve"].map(|name| name.parse().unwrap()).to_vec();
+    let alone = Statement::Threshold { verb: Verb::Vote, needed: 2, users };
+    assert_eq!(refused(fleet.say(FOUNDER, &alone)), Refusal::Unguarded);
+    let Statement::Threshold { users, .. } = alone.clone() else { unreachable!() };
     fleet.say(FOUNDER, &Statement::Threshold { verb: Verb::Grant, needed: 2, users }).unwrap();
     let wanted = fleet.user(NEXT, "zoe", &["groups/**:put"]);
     assert!(matches!(refused(fleet.say(FOUNDER, &wanted)), Refusal::Threshold { needed: 2, .. }));
+    // Nor to agree as somebody else.
+    let rotate = Statement::Rotate { name: "bob".parse().unwrap(), key: fleet.bound(NEXT) };
+    assert!(matches!(refused(fleet.say(FOUNDER, &rotate)), Refusal::Threshold { .. }));
     // Not even to have no threshold.
     let none = Statement::Threshold { verb: Verb::Grant, needed: 0, users: Vec::new() };
     assert!(matches!(refused(fleet.say(FOUNDER, &none)), Refusal::Threshold { .. }));

@@ -111,7 +111,9 @@ fn everything() -> Founded {
     fleet.say(22, &Statement::Rekey { device: id(60), key: fleet.bound(62), trust: Trust::Configuration }).unwrap();
     fleet.say(22, &Statement::Remove { device: id(60) }).unwrap();
 
-    let users = ["ada", "bob", "eve"].map(|name| name.parse().unwrap()).to_vec();
+    let users: Vec<_> = ["ada", "bob", "eve"].map(|name| name.parse().unwrap()).to_vec();
+    let one = Statement::Threshold { verb: Verb::Grant, needed: 1, users: users[..1].to_vec() };
+    fleet.say(FOUNDER, &one).unwrap();
     fleet.say(FOUNDER, &Statement::Threshold { verb: Verb::Vote, needed: 2, users }).unwrap();
     let voters = Statement::Voters {
         voters: vec![(id(MASTER), Role::Master), (id(BACKUP), Role::Backup), (id(AP), Role::Witness)],
@@ -128,6 +130,7 @@ fn everything() -> Founded {
     fleet.say(21, &Statement::Propose { kind: none.kind(), payload: Blob(none.payload()) }).unwrap();
     let proposal = fleet.log.authority().head().entry;
     fleet.say(FOUNDER, &Statement::Endorse { proposal }).unwrap();
+    fleet.say(FOUNDER, &Statement::Threshold { verb: Verb::Grant, needed: 0, users: Vec::new() }).unwrap();
     fleet.say(FOUNDER, &Statement::Resolve { kept: Hash::of([1; 32]), dropped: Hash::of([2; 32]) }).unwrap();
     fleet.say(FOUNDER, &Statement::Unknown { kind: 99, payload: Blob(vec![0xf6]) }).unwrap();
 

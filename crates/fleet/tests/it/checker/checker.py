@@ -613,6 +613,11 @@ class Authority:
             _, needed, users = values
             need(len(users) <= 32 and len(set(users)) == len(users) >= needed, "not so many users")
             need(needed > 0 or not users, "none needed of some")
+            grant = VERBS["grant"]
+            if values[0] != grant:
+                need(needed == 0 or grant in self.thresholds, "a threshold needs one of grant beside it")
+            else:
+                need(needed > 0 or not set(self.thresholds) - {grant}, "other thresholds need this one")
             for user in users:
                 self.live_user(user)
         elif kind == 18:
