@@ -4,7 +4,11 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod apply;
 pub mod command;
+pub mod flash;
+pub mod probe;
 pub mod prompt;
 pub mod seat;
+pub mod shell;
 pub mod store;

@@ -40,6 +40,8 @@ impl fmt::Display for Outcome {
 /// What became of the sections of one attempt.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
+    /// What became of the attempt; nothing where there was nothing to do.
+    pub attempt: Option<Outcome>,
     /// The outcome by section.
     pub outcomes: BTreeMap<SectionPath, Outcome>,
     /// What else should be known: hooks that failed after the change, what could not be taken back.

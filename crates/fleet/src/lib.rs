@@ -41,6 +41,7 @@ mod moment;
 mod name;
 pub mod node;
 pub mod password;
+pub mod placement;
 pub mod plan;
 mod random;
 mod recovery;

@@ -20,6 +20,8 @@ pub struct Job {
     pub settled: BTreeMap<SectionPath, Outcome>,
     /// How long the change may take to be confirmed.
     pub deadline: Duration,
+    /// How long the daemons may take to act on it: an answer before that would come over the configuration that was.
+    pub settle: Duration,
 }
 
 /// What to do next. Each is answered before the next.
@@ -109,6 +111,11 @@ impl Applying {
         }
     }
 
+    /// Says what the change comes from, once that is known.
+    pub fn concerns(&mut self, sections: Vec<SectionPath>, settled: BTreeMap<SectionPath, Outcome>) {
+        (self.job.sections, self.job.settled) = (sections, settled);
+    }
+
     /// What to do next, after what came of the last.
     pub fn next(&mut self, answer: Answer, now: Moment) -> Effect {
         let effect = self.decide(answer, now);
@@ -139,7 +146,8 @@ impl Applying {
                 self.until = Some(now + self.job.deadline);
                 Effect::ApplyUci
             }
-            (Effect::ApplyUci | Effect::Wait(_), Answer::Done) => Effect::Probe,
+            (Effect::ApplyUci, Answer::Done) => Effect::Wait(now + self.job.settle),
+            (Effect::Wait(_), Answer::Done) => Effect::Probe,
             (Effect::Probe, Answer::Done) => Effect::Ask,
             (Effect::Ask, Answer::Done) => Effect::Keep,
             (Effect::Probe | Effect::Ask, Answer::Failed(lack) | Answer::Impossible(lack)) => {
@@ -207,11 +215,12 @@ impl Applying {
 
     fn finish(&mut self) -> Effect {
         let outcome = self.failure.clone().unwrap_or(Outcome::Applied);
+        let attempt = Some(outcome.clone());
         let mut outcomes = self.job.settled.clone();
         for section in &self.job.sections {
             outcomes.entry(section.clone()).or_insert_with(|| outcome.clone());
         }
-        Effect::Finish(Report { outcomes, remarks: std::mem::take(&mut self.remarks) })
+        Effect::Finish(Report { attempt, outcomes, remarks: std::mem::take(&mut self.remarks) })
     }
 }
 

@@ -170,7 +170,7 @@ impl Device {
 
 fn attempt(device: &mut Device, mut crash_in: Option<usize>) -> Result<Report, ()> {
     let section = "groups/ap/config/network".parse().unwrap();
-    let job = Job { sections: vec![section], deadline: DEADLINE, ..Job::default() };
+    let job = Job { sections: vec![section], deadline: DEADLINE, settle: Duration::from_secs(5), ..Job::default() };
     let mut applying = Applying::new(job);
     let mut answer = Answer::Done;
     for _ in 0..10_000 {
@@ -233,7 +233,7 @@ fn a_crash_at_any_write_leaves_the_old_or_the_new_and_the_next_attempt_works() {
 
 #[test]
 fn whatever_fails_is_taken_back_and_told() {
-    for step in 1..=10 {
+    for step in 1..=11 {
         let mut device = Device::new(true);
         device.fails = Some(step);
         let report = attempt(&mut device, None).unwrap();
