@@ -6,6 +6,7 @@
 
 pub mod apply;
 pub mod command;
+pub mod device;
 pub mod flash;
 pub mod probe;
 pub mod prompt;

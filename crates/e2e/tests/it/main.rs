@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod debian;
+mod dusk_apply;
 mod kill;
 mod run;
 mod sick_router;
