@@ -1,5 +1,6 @@
 //! The command line. One table, [`table::COMMANDS`], gives the parser and the help.
 
+mod content;
 mod device;
 mod given;
 mod help;
@@ -7,6 +8,7 @@ mod history;
 mod init;
 mod join;
 mod rows;
+mod rpcd;
 mod section;
 pub mod table;
 mod user;
@@ -51,6 +53,8 @@ pub enum Count {
     Optional,
     /// Once or more often; the last of a command only.
     Many,
+    /// As often as one likes, or not at all; the last of a command only.
+    Any,
 }
 
 /// An option.

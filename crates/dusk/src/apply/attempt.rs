@@ -8,12 +8,13 @@ use anyhow::Context;
 use fleet::apply::{Answer, Applying, Effect, FileEntry, Job, Journal, Outcome, Report, Sections, restore};
 use fleet::document::When;
 use fleet::effective::Effective;
+use fleet::ground::FileBefore;
 use fleet::layer;
 use fleet::placement::{CRON, placements};
 use fleet::plan::{Plan, PlanError, plan};
 use fleet::{Moment, SectionPath};
 use ubus::{Settings, Staged, Transaction, TransactionError};
-use uci::{Config, Identity, Package, PackageName, Section, SectionName};
+use uci::{Change, Config, Identity, Package, PackageName, Section, SectionName};
 
 use super::files::{Changing, changing};
 use super::{Applier, Confirm, GROUND, JOURNAL, KEEP, RESERVE, Wish, effective, file_of};
@@ -176,7 +177,7 @@ impl<'a> Attempt<'a> {
             }
         };
         let (effective, plan) = planned.into_inner().context("invariant: a transaction that is staged was planned")?;
-        let prepared = self.prepare(&effective, &plan, staged.before());
+        let prepared = self.prepare(&effective, &plan, &staged);
         self.staged = Some(staged);
         if let Err(error) = prepared {
             if let Some(staged) = self.staged.take() {
@@ -189,7 +190,7 @@ impl<'a> Attempt<'a> {
     }
 
     /// Writes the journal's entries, and tells the machine what the change comes from.
-    fn prepare(&mut self, effective: &Effective, plan: &Plan, before: &Config) -> anyhow::Result<()> {
+    fn prepare(&mut self, effective: &Effective, plan: &Plan, staged: &Staged) -> anyhow::Result<()> {
         let flash = &self.applier.flash;
         let packages: BTreeSet<&PackageName> = plan.changes.iter().map(|change| &change.config).collect();
         for package in packages {
@@ -202,8 +203,8 @@ impl<'a> Attempt<'a> {
                 group: found.as_ref().map_or(own_group(), |found| found.group),
                 mode: found.as_ref().map_or(0o600, |found| found.mode),
                 old: old.filter(|_| !self.made.contains(package)),
-                new: plan.target.get(package.as_str()).map(|target| target.canonical().into_bytes()),
-                sections: Some(sections(effective, plan, before, package)),
+                new: Some(predicted(&found, plan, staged.target(), package).into_bytes()),
+                sections: Some(sections(effective, plan, staged.before(), package)),
             });
         }
         let look = |path: &str| flash.look(path).ok().flatten();
@@ -337,6 +338,19 @@ fn sections(effective: &Effective, plan: &Plan, before: &Config, package: &Packa
     });
     let old = Package::from_sections(package.clone(), old).map(|package| package.canonical()).unwrap_or_default();
     Sections { names: names.into_iter().map(ToString::to_string).collect(), old: old.into_bytes() }
+}
+
+/// What rpcd will write, so that a start knows it again: it keeps the order of a file, which its answers do not tell.
+fn predicted(found: &Option<FileBefore>, plan: &Plan, target: &Config, package: &PackageName) -> String {
+    let text = found.as_ref().and_then(|found| str::from_utf8(&found.content).ok()).unwrap_or("");
+    let changes: Vec<Change> = plan.changes.iter().filter(|change| change.config == *package).cloned().collect();
+    if let Ok(mut written) = Package::parse(package.clone(), text)
+        && uci::apply(&mut written, &changes).is_ok()
+    {
+        return written.canonical();
+    }
+    // Known by its sections then.
+    target.get(package.as_str()).map(Package::canonical).unwrap_or_default()
 }
 
 fn private() -> Ownership {

@@ -122,9 +122,9 @@ fn parse_rest(command: &'static Command, parser: &mut Parser) -> Result<Asked, U
     for argument in command.arguments {
         let values: Vec<_> = match argument.count {
             Count::One | Count::Optional => positional.by_ref().take(1).collect(),
-            Count::Many => positional.by_ref().collect(),
+            Count::Many | Count::Any => positional.by_ref().collect(),
         };
-        if values.is_empty() && argument.count != Count::Optional {
+        if values.is_empty() && matches!(argument.count, Count::One | Count::Many) {
             let (words, argument, help) = (command.words, argument.name, argument.help);
             return Err(UsageError::Missing { words, argument, help });
         }

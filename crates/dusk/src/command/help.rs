@@ -29,6 +29,7 @@ pub(super) fn of(command: &Command) -> String {
             Count::One => write!(out, " <{}>", argument.name),
             Count::Optional => write!(out, " [{}]", argument.name),
             Count::Many => write!(out, " <{}>...", argument.name),
+            Count::Any => write!(out, " [{}]...", argument.name),
         };
     }
     let _ = write!(out, "\n\n{}\n", command.summary);

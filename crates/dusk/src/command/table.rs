@@ -1,6 +1,6 @@
 //! All commands. A line here is all that a command needs to be known to the parser and the help.
 
-use super::{Argument, Command, Count, Flag, device, history, init, join, section, user};
+use super::{Argument, Command, Count, Flag, content, device, history, init, join, rpcd, section, user};
 
 /// What every command takes.
 pub const COMMON: &[Flag] =
@@ -197,5 +197,43 @@ pub const COMMANDS: &[Command] = &[
         arguments: &[perhaps("file", "where to; to standard output, if it is not said")],
         flags: &[DIR],
         run: history::export,
+    },
+    Command {
+        words: "check",
+        summary: "Say what is wrong with the content of a section, and what in it runs code",
+        arguments: &[
+            Argument { name: "section", help: "the section, as in groups/ap/config/wireless", count: Count::One },
+            Argument {
+                name: "file",
+                help: "the content; standard input where it is not given",
+                count: Count::Optional,
+            },
+        ],
+        flags: &[],
+        run: content::check,
+    },
+    Command {
+        words: "import here",
+        summary: "Print this device's configuration as contents of sections",
+        arguments: &[
+            Argument { name: "scope", help: "whose sections they are to be, as in groups/ap", count: Count::One },
+            Argument { name: "package", help: "the packages; all where none is given", count: Count::Any },
+        ],
+        flags: &[Flag { long: "secrets", short: None, value: None, help: "Print the secrets as well" }],
+        run: content::import_here,
+    },
+    Command {
+        words: "rpcd",
+        summary: "Be rpcd's object dusk",
+        arguments: &[
+            Argument { name: "verb", help: "list or call", count: Count::One },
+            Argument {
+                name: "method",
+                help: "the method to call, with arguments on standard input",
+                count: Count::Optional,
+            },
+        ],
+        flags: &[],
+        run: rpcd::execute,
     },
 ];

@@ -202,8 +202,7 @@ async fn story() {
     let before = device.uci();
 
     println!("==> a change that works");
-    let master = Master::that(|| device.has_address("10.7.1.1/24"));
-    let report = apply(&device, &wish("10.7.1.1"), &master).await;
+    let report = apply(&device, &wish("10.7.1.1"), &Master::that(|| device.has_address("10.7.1.1/24"))).await;
     assert_eq!(report.attempt, Some(Outcome::Applied));
     let of = |path: &str| report.outcomes[&path.parse().unwrap()].to_string();
     assert_eq!(of("groups/ap/config/network"), "applied");
