@@ -8,6 +8,7 @@ pub mod apply;
 pub mod command;
 pub mod device;
 pub mod flash;
+pub mod port;
 pub mod probe;
 pub mod prompt;
 pub mod seat;

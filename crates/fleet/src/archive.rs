@@ -70,6 +70,7 @@ struct Section {
 struct Certified {
     decided: LogIndex,
     checkpoint: Checkpoint,
+    hash: Hash,
     summary: Summary,
 }
 
@@ -272,7 +273,8 @@ impl Ledger for Archive {
             Some((self.voter(*voter)?, signature.as_slice().try_into().ok()?))
         };
         let checkpoint = Checkpoint::new(&summary, signatures.iter().filter_map(signature).collect());
-        self.checkpoint = Some(Certified { decided: index, checkpoint, summary });
+        let hash = checkpoint.hash();
+        self.checkpoint = Some(Certified { decided: index, checkpoint, hash, summary });
     }
 
     fn certified(&self) -> LogIndex {
@@ -284,9 +286,7 @@ impl Library for Archive {
     fn heads(&self) -> Heads {
         let authority = self.log.authority().head();
         match &self.checkpoint {
-            Some(Certified { checkpoint, summary, .. }) => {
-                Heads { authority, index: summary.index, checkpoint: checkpoint.hash() }
-            }
+            Some(Certified { hash, summary, .. }) => Heads { authority, index: summary.index, checkpoint: *hash },
             None => Heads { authority, index: 0, checkpoint: Hash::of([0; 32]) },
         }
     }
@@ -304,7 +304,7 @@ impl Library for Archive {
     }
 
     fn checkpoint(&self, known: &Heads) -> Option<Vec<u8>> {
-        let Certified { checkpoint, summary, decided } = self.checkpoint.as_ref()?;
+        let Certified { checkpoint, summary, decided, .. } = self.checkpoint.as_ref()?;
         // The map has gone on: the next checkpoint is about to be signed.
         if *decided != self.decided {
             return None;

@@ -11,6 +11,7 @@ use std::time::Duration;
 use connection::{Connection, Job};
 pub use serving::Serving;
 
+use crate::authority::State;
 use crate::catch_up::{Book, Lesson, Pupil, Report, Teacher};
 use crate::cycle::{Answer, Ask, Asker, Payload, Remark, Server, StatusDigest, Step, Way};
 use crate::replica::Replica;
@@ -270,20 +271,19 @@ impl Node {
     }
 
     fn choose_servers(&mut self) {
-        let Some(authority) = self.replica.authority() else {
-            // All that is known of the fleet is who may know more.
-            let known = self.directory.iter().map(|(key, addresses)| (*key, addresses.clone()));
-            let servers = known.map(|(key, addresses)| Server { key, addresses });
-            return self.asker.set_servers(servers.collect());
-        };
-        let state = authority.state();
-        let serving = state.voters().iter().filter(|(_, role)| *role != Role::Witness);
-        let keys = serving.filter_map(|(device, _)| Some(state.devices.get(device)?.key().noise));
-        let servers = keys.filter_map(|key| {
+        let known = |key: NoiseKey| {
             let addresses = self.directory.get(&key)?.clone();
-            Some(Server { key, addresses })
+            (key != self.own).then_some(Server { key, addresses })
+        };
+        let mut servers: Vec<_> = self.replica.authority().map_or_else(Vec::new, |authority| {
+            let state = authority.state();
+            let serving = state.voters().iter().filter(|(_, role)| *role != Role::Witness);
+            serving.filter_map(|(device, _)| known(state.devices.get(device)?.key().noise)).collect()
         });
-        let servers: Vec<_> = servers.filter(|server| server.key != self.own).collect();
+        if servers.is_empty() {
+            // All that is known of the fleet is who may know more.
+            servers = self.directory.keys().filter_map(|key| known(*key)).collect();
+        }
         self.asker.set_servers(servers);
     }
 
@@ -367,8 +367,10 @@ impl Node {
     }
 
     fn hear_vote(&mut self, from: NoiseKey, vote: &[u8]) {
+        // A voter whose own log is behind knows of the others as every device does.
+        let votes = self.replica.authority().is_some_and(|authority| votes(authority.state(), from));
         if let Some(serving) = &mut self.serving
-            && serving.archive.member(from).is_some()
+            && (votes || votes_as_of(serving, from))
         {
             serving.voter.hear(from, vote, &mut serving.archive);
         }
@@ -376,25 +378,28 @@ impl Node {
 
     /// Says what has to be said after whatever happened, and hands out what is to be done.
     fn settle(&mut self, circumstances: &mut Circumstances<'_>) -> Vec<Effect> {
-        self.serve(circumstances);
-        self.flush();
-        std::mem::take(&mut self.effects)
+        let journal = self.serve(circumstances);
+        for (_, reason) in self.replica.take_refused() {
+            self.effects.push(Effect::Alarm(Alarm::Refused(reason)));
+        }
+        // What is said follows from what is held: that lasts first, and the log before what was learned from it.
+        let journal = journal.into_iter().map(|write| Effect::Write(Flash::Journal, write));
+        let replica = self.replica.take_writes().into_iter().map(|write| Effect::Write(Flash::Replica, write));
+        journal.chain(replica).chain(std::mem::take(&mut self.effects)).collect()
     }
 
-    fn serve(&mut self, circumstances: &mut Circumstances<'_>) {
-        let Some(mut serving) = self.serving.take() else { return };
+    /// Serves, and says what the journal must hold before anything else happens.
+    fn serve(&mut self, circumstances: &mut Circumstances<'_>) -> Vec<Vec<u8>> {
+        let Some(serving) = &mut self.serving else { return Vec::new() };
         let settled = serving.settle(self.own, &mut self.replica, circumstances.now);
-        for write in settled.writes {
-            self.effects.push(Effect::Write(Flash::Journal, write));
-        }
         self.effects.extend(settled.effects);
-        self.serving = Some(serving);
         if settled.has_learned {
             self.learned();
         }
         for (to, vote) in settled.votes {
             self.vote(to, vote, circumstances);
         }
+        settled.writes
     }
 
     fn vote(&mut self, to: NoiseKey, vote: Vec<u8>, circumstances: &mut Circumstances<'_>) {
@@ -442,18 +447,6 @@ impl Node {
         self.endpoint.retain(|key| standing(replica, serving, key) == Some(Standing::Member));
     }
 
-    /// Writes what the replica has taken before anything that follows from it.
-    fn flush(&mut self) {
-        let writes = self.replica.take_writes();
-        if !writes.is_empty() {
-            let writes = writes.into_iter().map(|write| Effect::Write(Flash::Replica, write));
-            self.effects.splice(0..0, writes);
-        }
-        for (_, reason) in self.replica.take_refused() {
-            self.effects.push(Effect::Alarm(Alarm::Refused(reason)));
-        }
-    }
-
     fn number(&mut self) -> Number {
         self.next_number += 1;
         self.next_number
@@ -468,15 +461,23 @@ impl Node {
 
 /// What a key's owner is to this node.
 fn standing(replica: &Replica, serving: Option<&Serving>, key: NoiseKey) -> Option<Standing> {
-    let known = match serving {
-        Some(serving) => serving.archive.member(key).is_some(),
-        None => replica.authority().is_some_and(|authority| authority.state().device_by_noise(&key).is_some()),
-    };
-    match known {
+    let in_archive = serving.is_some_and(|serving| serving.archive.member(key).is_some());
+    let in_chain = || replica.authority().is_some_and(|authority| authority.state().device_by_noise(&key).is_some());
+    match in_archive || in_chain() {
         true => Some(Standing::Member),
         // Where the fleet stands is served to whoever knows of it; that is who asks to join.
         false => serving.map(|_| Standing::Stranger),
     }
+}
+
+/// Whether the owner of this key votes.
+fn votes(state: &State, key: NoiseKey) -> bool {
+    let has = |device: &DeviceId| state.devices.get(device).is_some_and(|device| device.key().noise == key);
+    state.voters().iter().any(|(device, _)| has(device))
+}
+
+fn votes_as_of(serving: &Serving, key: NoiseKey) -> bool {
+    votes(serving.archive.log().authority().state(), key)
 }
 
 /// Lets a replica learn from what this node serves itself.

@@ -69,12 +69,19 @@ pub struct Section {
     pub content: Content,
 }
 
+/// The checkpoint that was followed last.
+struct Followed {
+    checkpoint: Checkpoint,
+    hash: Hash,
+    summary: Summary,
+}
+
 /// What a device holds.
 pub struct Replica {
     fleet: FleetId,
     own: NoiseKey,
     authority: Option<Authority>,
-    followed: Option<(Checkpoint, Summary)>,
+    followed: Option<Followed>,
     sections: BTreeMap<SectionPath, Section>,
     fork: Option<ForkProof>,
     reports: Vec<Report>,
@@ -117,7 +124,7 @@ impl Replica {
 
     /// What was followed last.
     pub fn summary(&self) -> Option<&Summary> {
-        self.followed.as_ref().map(|(_, summary)| summary)
+        self.followed.as_ref().map(|followed| &followed.summary)
     }
 
     /// The sections in force.
@@ -186,7 +193,7 @@ impl Replica {
     }
 
     fn followed_summary(&self) -> Option<Summary> {
-        self.followed.as_ref().map(|(_, summary)| *summary)
+        self.followed.as_ref().map(|followed| followed.summary)
     }
 
     /// Whether an entry of the chain has chosen between the branches.
@@ -253,7 +260,7 @@ impl Book for Replica {
         let none = Head { position: 0, entry: EntryId::of([0; 32]) };
         let authority = self.authority.as_ref().map_or(none, Authority::head);
         match &self.followed {
-            Some((checkpoint, summary)) => Heads { authority, index: summary.index, checkpoint: checkpoint.hash() },
+            Some(Followed { hash, summary, .. }) => Heads { authority, index: summary.index, checkpoint: *hash },
             None => Heads { authority, index: 0, checkpoint: Hash::of([0; 32]) },
         }
     }
@@ -297,7 +304,7 @@ impl Book for Replica {
             // Rightly signed, and not what was followed: proof for whoever has to choose. A growth that is merely not
             // proven says nothing yet, so that only the same index counts.
             Err(error @ CheckpointError::Forked(_)) => {
-                if let Some((ours, _)) = &self.followed {
+                if let Some(Followed { checkpoint: ours, .. }) = &self.followed {
                     let fork = ForkProof { ours: ours.clone(), theirs };
                     let proof = cbor::to_bytes(&fork);
                     self.fork = Some(fork);
@@ -310,7 +317,7 @@ impl Book for Replica {
         };
         let taken = self.check_sections(&summary, sections, proof)?;
         self.sections = taken;
-        self.followed = Some((theirs, summary));
+        self.followed = Some(Followed { hash: theirs.hash(), checkpoint: theirs, summary });
         let parts = [checkpoint.to_vec(), proof.to_vec()].into_iter().chain(sections.iter().cloned());
         self.write(COPY, parts.collect());
         Ok(())

@@ -127,6 +127,8 @@ pub struct Voter {
     ticks: u64,
     /// How often in a row the leader had another length.
     astray: u32,
+    /// For how long in a row it has been left out.
+    left_out: u64,
 }
 
 /// What another voter knows of this configuration.
@@ -166,6 +168,7 @@ impl Voter {
             ticked: now,
             ticks: 0,
             astray: 0,
+            left_out: 0,
         };
         let configuration = voter.journal.configuration().0;
         voter.electorate = ledger.electorate();
@@ -279,6 +282,7 @@ impl Voter {
             if ledger.certified() < ledger.length() || self.ticks.is_multiple_of(RESEND * 4) {
                 self.sign(ledger);
             }
+            self.push_in();
             if self.leads() {
                 let (records, decided) = self.journal.lengths();
                 self.broadcast(&Message::Length { records, decided });
@@ -334,6 +338,20 @@ impl Voter {
                     self.recover();
                 }
             }
+        }
+    }
+
+    /// A voter that died as it was about to lead has promised more than the one that leads, and nobody would have it back.
+    /// It gets in by leading after all.
+    fn push_in(&mut self) {
+        let Some(consensus) = &mut self.consensus else { return };
+        let accepts = consensus.get_current_leader().is_some_and(|(_, accepts)| accepts);
+        let hears = consensus.get_ui_states().heartbeats.len() + 1 >= self.electorate.majority();
+        self.left_out = if hears && !accepts { self.left_out + 1 } else { 0 };
+        // Not all at once.
+        if self.left_out > 2 + self.electorate.number(self.own).unwrap_or_default() {
+            self.left_out = 0;
+            consensus.try_become_leader();
         }
     }
 

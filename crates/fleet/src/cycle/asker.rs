@@ -21,6 +21,8 @@ const LONGEST: Duration = Duration::from_secs(600);
 const HINTS: Duration = Duration::from_secs(10);
 /// So many asks go unanswered before the next address gets its turn.
 const MISSES: u32 = 2;
+/// Every so many asks somebody else is asked, so that no server keeps anything back for long.
+const SECOND_OPINION: u32 = 8;
 /// After this long with a backup or over TCP the first choice gets another try.
 const FIRST_CHOICE: Duration = Duration::from_secs(600);
 
@@ -88,6 +90,8 @@ pub struct Asker {
     next: Moment,
     interval: Duration,
     misses: u32,
+    /// Asks since the first.
+    asks: u32,
     /// Asks that nobody answered, by any way.
     unanswered: u32,
     hinted: Option<Moment>,
@@ -105,6 +109,7 @@ impl Asker {
             next: now + up_to(spread, random),
             interval: INTERVAL,
             misses: 0,
+            asks: 0,
             unanswered: 0,
             hinted: None,
             tried_first_choice: now,
@@ -134,6 +139,7 @@ impl Asker {
             return None;
         }
         match self.waiting {
+            Waiting::ForAnswer(server, _) if !self.is_at(server) => self.end(now),
             Waiting::ForAnswer(..) => self.miss(now, random),
             Waiting::ForCatchUp(_) => self.end(now + up_to(self.interval, random)),
             Waiting::ToCatchUp(server, at) => {
@@ -173,6 +179,10 @@ impl Asker {
         (self.misses, self.unanswered) = (0, 0);
         self.interval = Duration::from_secs(u64::from(answer.interval)).clamp(SHORTEST, LONGEST);
         self.end(now + jittered(self.interval, random));
+        if answer.index < own.index && self.servers.len() > 1 {
+            // It knows less than this node: somebody else may know more.
+            self.advance(now);
+        }
         let behind = answer.heads != own.digest() && answer.index >= own.index;
         if behind || has_news || answer.flags.contains(AnswerFlags::WANTS_STATUS) {
             self.waiting = Waiting::ToCatchUp(server, at);
@@ -212,14 +222,21 @@ impl Asker {
             self.misses = 0;
             self.tried_first_choice = now;
         }
-        let server = self.servers.get(self.place.0);
-        let Some((server, at)) = server.and_then(|server| Some((server, *server.addresses.get(self.place.1)?))) else {
+        self.asks = self.asks.wrapping_add(1);
+        let is_second = self.asks.is_multiple_of(SECOND_OPINION) && self.servers.len() > 1 && self.misses == 0;
+        let (server, address) = if is_second { ((self.place.0 + 1) % self.servers.len(), 0) } else { self.place };
+        let server = self.servers.get(server);
+        let Some((server, at)) = server.and_then(|server| Some((server, *server.addresses.get(address)?))) else {
             self.advance(now);
             self.next = now + INTERVAL;
             return None;
         };
         self.waiting = Waiting::ForAnswer(server.key, now);
         Some(Step::Ask { server: server.key, at, way: self.way, fresh: self.misses > 0 })
+    }
+
+    fn is_at(&self, server: NoiseKey) -> bool {
+        self.servers.get(self.place.0).is_some_and(|chosen| chosen.key == server)
     }
 
     fn miss(&mut self, now: Moment, random: &mut dyn Random) {
@@ -320,12 +337,15 @@ mod tests {
     fn a_quiet_device_asks_at_the_masters_interval() {
         let (mut asker, mut chance) = asker();
         let mut now = Moment::default();
-        for _ in 0..20 {
+        let mut others = 0;
+        for _ in 0..24 {
             let step = next(&mut asker, &mut chance, &mut now);
-            assert_eq!(step, Step::Ask { server: MASTER, at: at(1), way: Way::Udp, fresh: false });
-            asker.answered(MASTER, at(1), &answer(10, 120), &OWN, false, now, &mut chance);
+            let Step::Ask { server, at, way: Way::Udp, fresh: false } = step else { panic!("it asks, not {step:?}") };
+            others += u32::from(server == BACKUP);
+            asker.answered(server, at, &answer(10, 120), &OWN, false, now, &mut chance);
             assert!((108..=120).contains(&seconds(Moment::from_millis(asker.due().since(now).as_millis() as u64))));
         }
+        assert_eq!(others, 24 / SECOND_OPINION);
     }
 
     #[test]
@@ -370,9 +390,9 @@ mod tests {
         let mut now = Moment::default();
         next(&mut asker, &mut chance, &mut now);
         asker.answered(MASTER, at(1), &answer(9, 30), &OWN, false, now, &mut chance);
-        assert!(matches!(next(&mut asker, &mut chance, &mut now), Step::Ask { .. }));
-        asker.answered(MASTER, at(1), &answer(11, 30), &OWN, false, now, &mut chance);
-        assert_eq!(next(&mut asker, &mut chance, &mut now), Step::CatchUp { server: MASTER, at: at(1) });
+        assert!(matches!(next(&mut asker, &mut chance, &mut now), Step::Ask { server: BACKUP, .. }));
+        asker.answered(BACKUP, at(2), &answer(11, 30), &OWN, false, now, &mut chance);
+        assert_eq!(next(&mut asker, &mut chance, &mut now), Step::CatchUp { server: BACKUP, at: at(2) });
         asker.caught_up(false, now, &mut chance);
         assert!(asker.due().since(now) <= Duration::from_secs(15));
     }

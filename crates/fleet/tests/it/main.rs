@@ -1,4 +1,4 @@
-//! The library from outside: whole logs, good and bad, and a second implementation that reads them.
+//! The library from outside: whole logs, good and bad, a second implementation that reads them, and whole fleets.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod authority;
@@ -6,4 +6,5 @@ mod bad_input;
 mod checker;
 mod founded;
 mod hostile;
+mod simulation;
 mod vector;
