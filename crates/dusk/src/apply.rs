@@ -15,6 +15,7 @@ use fleet::document::{Document, DocumentError};
 use fleet::effective::{Effective, Input};
 use fleet::ground::Ground;
 use fleet::layer::{self, Member, Placed};
+use fleet::sealed::Opener;
 use ubus::{Client, Ubus};
 use uci::{Config, PackageName};
 
@@ -71,6 +72,8 @@ pub struct Wish<'a> {
     pub sections: &'a [Placed],
     /// Those that could not be read, with the reason.
     pub unreadable: &'a [DocumentError],
+    /// Opens what is sealed to the device's groups.
+    pub opener: &'a (dyn Opener + Sync),
 }
 
 /// Applies on this device.
@@ -210,6 +213,6 @@ fn file_of(package: &PackageName) -> String {
 }
 
 fn effective(wish: Wish<'_>, current: &Config, ground: &Ground) -> Effective {
-    let Wish { member, sections, unreadable, .. } = wish;
-    Effective::of(Input { member, sections, unreadable, current, ground })
+    let Wish { member, sections, unreadable, opener, .. } = wish;
+    Effective::of(Input { member, sections, unreadable, current, ground, opener })
 }

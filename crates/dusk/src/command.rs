@@ -2,6 +2,7 @@
 
 mod content;
 mod device;
+mod explain;
 mod given;
 mod help;
 mod history;

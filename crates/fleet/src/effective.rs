@@ -10,12 +10,13 @@ use uci::{Config, OptionName, PackageName, SectionName, SectionType, Value};
 
 use crate::document::is_code;
 use crate::document::{
-    Action, ConfigDocument, CronJob, Document, DocumentError, DriftMode, Extent, Hook, Kind, PasswordHash, Probe,
-    SshKey, WantedFile, WantedPackage, WantedSection,
+    Action, ConfigDocument, CronJob, Document, DocumentError, DriftMode, Extent, Hook, Kind, PasswordHash, Place,
+    Probe, SshKey, WantedFile, WantedPackage, WantedSection,
 };
 use crate::ground::Ground;
 use crate::layer::{self, Member, Origin, Placed};
-use crate::variable::{Variables, has_variables};
+use crate::sealed::{self, Opener};
+use crate::variable::{Filled, Variables, has_variables};
 
 use resolve::{Resolved, Resolver};
 use template::Templates;
@@ -36,6 +37,8 @@ pub struct Input<'a> {
     pub current: &'a Config,
     /// What was there before dusk came.
     pub ground: &'a Ground,
+    /// Opens what is sealed.
+    pub opener: &'a dyn Opener,
 }
 
 /// The configuration that a device should have.
@@ -152,7 +155,7 @@ impl Effective {
     #[must_use]
     pub fn of(input: Input<'_>) -> Self {
         let layers = layer::of_device(input.sections, input.member);
-        let variables = Variables::of(input.member, &layers);
+        let variables = Variables::of(input.member, &layers, input.opener);
         let templates = Templates::of(&layers);
         let mut effective = Self::default();
         for error in input.unreadable.iter().filter(|error| layer::may_concern(&error.path, input.member)) {
@@ -196,7 +199,11 @@ impl Effective {
             }
             Document::Template(_) | Document::Variables(_) => {}
             Document::Files(files) => {
-                self.files.extend(files.iter().map(|file| (file.path.clone(), sourced(file.clone()))));
+                let opened = files.iter().map(|file| sealed::open_file(file, input.opener));
+                match opened.collect::<Result<Vec<_>, _>>() {
+                    Ok(files) => self.files.extend(files.into_iter().map(|file| (file.path.clone(), sourced(file)))),
+                    Err(problem) => self.reject(DocumentError::of(&origin.section, Place::default(), problem)),
+                }
             }
             Document::Keys(keys) => {
                 let known = self.keys.get_or_insert_default();
@@ -206,8 +213,14 @@ impl Effective {
                 known.extend(new);
             }
             Document::Passwords(hashes) => {
-                let sourced = |wanted| Sourced { wanted, origin: origin.clone() };
-                self.passwords.extend(hashes.iter().map(|hash| (hash.user.clone(), sourced(hash.clone()))));
+                let opened = hashes.iter().map(|hash| sealed::open_hash(hash, input.opener));
+                match opened.collect::<Result<Vec<_>, _>>() {
+                    Ok(hashes) => {
+                        let sourced = |wanted| Sourced { wanted, origin: origin.clone() };
+                        self.passwords.extend(hashes.into_iter().map(|hash| (hash.user.clone(), sourced(hash))));
+                    }
+                    Err(problem) => self.reject(DocumentError::of(&origin.section, Place::default(), problem)),
+                }
             }
             Document::Cron(jobs) => {
                 let sourced = |wanted| Sourced { wanted, origin: origin.clone() };
@@ -311,6 +324,7 @@ impl Merge<'_> {
                 return Err(wrong("runs code: expected a value without variables".to_owned()));
             }
             let filled = self.variables.fill(value).map_err(wrong)?;
+            let (filled, was_sealed) = opened(filled, self.input.opener).map_err(wrong)?;
             let value = match hardware::put_in(filled.value, self.input).map_err(wrong)? {
                 Ok(value) => value,
                 Err(missing) => {
@@ -318,10 +332,18 @@ impl Merge<'_> {
                 }
             };
             value.check().map_err(|error| wrong(error.to_string()))?;
-            let is_secret = filled.is_secret || crate::mask::is_secret(package, &wanted.kind, name);
+            let is_secret = was_sealed || filled.is_secret || crate::mask::is_secret(package, &wanted.kind, name);
             settings.push((name.clone(), Setting { value: Some(value), origin: origin.clone(), is_secret }));
         }
         Ok(Ok(settings))
+    }
+}
+
+/// A value with what is sealed in it opened, and whether something was.
+fn opened(filled: Filled, opener: &dyn Opener) -> Result<(Filled, bool), String> {
+    match sealed::open_in(&filled.value, opener)? {
+        Some(value) => Ok((Filled { value, ..filled }, true)),
+        None => Ok((filled, false)),
     }
 }
 

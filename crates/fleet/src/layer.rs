@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use crate::document::{Document, DocumentError, Policy};
+use crate::document::{Document, DocumentError, Policy, RunsCode};
 use crate::facts::Facts;
 use crate::{DeviceId, DeviceName, GroupName, Scope, SectionPath};
 
@@ -44,14 +44,29 @@ pub struct Member {
     pub facts: Facts,
 }
 
+/// Whether the change of a section said that its content runs code: only then its author's right to that was looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Execute {
+    /// It said so.
+    Signed,
+    /// It did not.
+    NotSigned,
+}
+
 impl Placed {
     /// Reads a section of the fleet; nothing where it is not about configuration.
     ///
     /// # Errors
-    /// Names section, line, option and what was expected.
-    pub fn read(origin: Origin, content: &[u8]) -> Result<Option<Self>, DocumentError> {
-        let document = Document::parse(&origin.section, content)?;
-        Ok(document.map(|document| Self { origin, document }))
+    /// Names section, line, option and what was expected. What runs code without having said so is refused.
+    pub fn read(origin: Origin, content: &[u8], execute: Execute) -> Result<Option<Self>, DocumentError> {
+        let Some(document) = Document::parse(&origin.section, content)? else { return Ok(None) };
+        match (execute, document.runs_code().into_iter().next()) {
+            (Execute::NotSigned, Some(RunsCode { place, what })) => {
+                let problem = format!("{what} runs code, and its change does not say so: expected one that does");
+                Err(DocumentError::of(&origin.section, place, problem))
+            }
+            _ => Ok(Some(Self { origin, document })),
+        }
     }
 }
 

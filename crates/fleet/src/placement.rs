@@ -158,6 +158,7 @@ mod tests {
     use crate::effective::Input;
     use crate::effective::tests::{member, placed};
     use crate::layer::Placed;
+    use crate::sealed::NoSecrets;
 
     fn file(content: &str) -> FileBefore {
         FileBefore { owner: 0, group: 0, mode: 0o600, content: content.into() }
@@ -166,7 +167,7 @@ mod tests {
     /// What files come to, from what they are.
     fn bring(sections: &[Placed], ground: &mut Ground, flash: &mut BTreeMap<String, FileBefore>) {
         let (member, current) = (member(), Config::new());
-        let input = Input { member: &member, sections, unreadable: &[], current: &current, ground };
+        let input = Input { member: &member, sections, unreadable: &[], current: &current, ground, opener: &NoSecrets };
         let effective = Effective::of(input);
         assert_eq!(effective.rejected, []);
         let (placements, files) = placements(&effective, ground, |path| flash.get(path).cloned());

@@ -6,10 +6,11 @@ use uci::{OptionName, Value};
 
 use crate::document::{Document, Variable};
 use crate::layer::{Member, Placed};
+use crate::sealed::{self, Opener};
 
 /// The variables of a device.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Variables(BTreeMap<String, Variable>);
+pub struct Variables(BTreeMap<String, Result<Variable, String>>);
 
 /// A value with its variables in place.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,8 +25,8 @@ impl Variables {
     /// The variables that these sections set, the later winning, beside those that every device has: `${device_name}`,
     /// `${device_id}`, `${device_mac}` and `${board}`.
     #[must_use]
-    pub fn of(member: &Member, sections: &[&Placed]) -> Self {
-        let plain = |text: String| Variable { value: Value::Scalar(text), is_secret: false };
+    pub fn of(member: &Member, sections: &[&Placed], opener: &dyn Opener) -> Self {
+        let plain = |text: String| Ok(Variable { value: Value::Scalar(text), is_secret: false });
         let mut variables = BTreeMap::from([
             ("device_name".to_owned(), plain(member.name.to_string())),
             ("device_id".to_owned(), plain(member.id.to_string())),
@@ -36,9 +37,14 @@ impl Variables {
             let Document::Variables(set) = &placed.document else { continue };
             for (name, variable) in set {
                 // Secret once is secret for good: a later section must not uncover what a template takes for covered.
-                let was_secret = variables.get(name.as_str()).is_some_and(|earlier| earlier.is_secret);
-                let variable = Variable { is_secret: variable.is_secret || was_secret, ..variable.clone() };
-                variables.insert(name.to_string(), variable);
+                let was_secret = variables.get(name.as_str()).is_some_and(|earlier: &Result<Variable, String>| {
+                    earlier.as_ref().map_or(true, |earlier| earlier.is_secret)
+                });
+                let opened = sealed::open_in(&variable.value, opener).map(|opened| {
+                    let is_secret = variable.is_secret || was_secret || opened.is_some();
+                    Variable { value: opened.unwrap_or_else(|| variable.value.clone()), is_secret }
+                });
+                variables.insert(name.to_string(), opened);
             }
         }
         Self(variables)
@@ -77,10 +83,11 @@ impl Variables {
     }
 
     fn get(&self, name: &str) -> Result<&Variable, String> {
-        self.0.get(name).ok_or_else(|| match OptionName::new(name) {
+        let variable = self.0.get(name).ok_or_else(|| match OptionName::new(name) {
             Ok(_) => format!("no section sets the variable {name}: expected one of {}", self.names()),
             Err(_) => format!("{name:?} is no variable: expected letters, digits and '_' in ${{ }}"),
-        })
+        })?;
+        variable.as_ref().map_err(|problem| format!("the variable {name}: {problem}"))
     }
 
     fn names(&self) -> String {

@@ -1,6 +1,6 @@
 //! All commands. A line here is all that a command needs to be known to the parser and the help.
 
-use super::{Argument, Command, Count, Flag, content, device, history, init, join, rpcd, section, user};
+use super::{Argument, Command, Count, Flag, content, device, explain, history, init, join, rpcd, section, user};
 
 /// What every command takes.
 pub const COMMON: &[Flag] =
@@ -197,6 +197,13 @@ pub const COMMANDS: &[Command] = &[
         arguments: &[perhaps("file", "where to; to standard output, if it is not said")],
         flags: &[DIR],
         run: history::export,
+    },
+    Command {
+        words: "explain",
+        summary: "Say which section set an option of a device, and who signed it",
+        arguments: &[DEVICE, one("option", "its path, such as wireless.@radio[band=2g].channel")],
+        flags: &[DIR, option("config", "DIRECTORY", "the device's configuration files, to see what it has")],
+        run: explain::run,
     },
     Command {
         words: "check",

@@ -12,7 +12,8 @@ use async_trait::async_trait;
 use dusk::apply::{Applier, Confirm, JOURNAL, Places};
 use fleet::apply::{Outcome, Report};
 use fleet::facts::Facts;
-use fleet::layer::{Member, Origin, Placed};
+use fleet::layer::{Execute, Member, Origin, Placed};
+use fleet::sealed::NoSecrets;
 use serde_json::json;
 use ubus::Local;
 
@@ -141,7 +142,7 @@ fn member() -> Member {
 
 fn placed(path: &str, text: &str) -> Placed {
     let origin = Origin { section: path.parse().unwrap(), signer: "ana".to_owned() };
-    Placed::read(origin, text.as_bytes()).unwrap().unwrap()
+    Placed::read(origin, text.as_bytes(), Execute::Signed).unwrap().unwrap()
 }
 
 /// A bridge with this address, and something of everything else.
@@ -169,7 +170,7 @@ fn wish(address: &str) -> Vec<Placed> {
 
 async fn apply(device: &Device, sections: &[Placed], master: &Master<'_>) -> Report {
     let member = member();
-    let wish = dusk::apply::Wish { change: "17", member: &member, sections, unreadable: &[] };
+    let wish = dusk::apply::Wish { change: "17", member: &member, sections, unreadable: &[], opener: &NoSecrets };
     let report = device.applier().apply(wish, master).await.unwrap();
     println!("{report:?}");
     report

@@ -4,6 +4,7 @@ use types::SshPublicKey;
 
 use super::source::Item;
 use super::{DocumentError, Source};
+use crate::sealed::is_sealed;
 
 /// An SSH key that may log in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,6 +65,9 @@ pub(super) fn passwords(source: &Source<'_>) -> Result<Vec<PasswordHash>, Docume
             return Err(item.error(Some("user"), format!("{user:?} does not do: expected the name of a user")));
         }
         let hash = item.needed("hash", "a hash as in /etc/shadow")?;
+        if is_sealed(hash) {
+            return Ok(PasswordHash { user: user.to_owned(), hash: hash.to_owned() });
+        }
         let is_hash = hash.bytes().all(|b| b.is_ascii_graphic() && b != b':');
         let is_known = ["$1$", "$5$", "$6$", "$y$", "$2y$", "$2b$"].iter().any(|prefix| hash.starts_with(prefix));
         match is_hash && (is_known || matches!(hash, "*" | "!")) {

@@ -5,7 +5,9 @@ use crate::address::OptionAddress;
 use crate::difference::difference;
 use crate::explain::explain;
 use crate::facts::Facts;
+use crate::layer::Execute;
 use crate::plan::plan;
+use crate::sealed::NoSecrets;
 
 /// A device in groups `all` and `ap`.
 pub(crate) fn member() -> Member {
@@ -21,7 +23,7 @@ pub(crate) fn member() -> Member {
 
 pub(crate) fn placed(path: &str, text: &str) -> Placed {
     let origin = Origin { section: path.parse().unwrap(), signer: "ana".to_owned() };
-    Placed::read(origin, text.as_bytes()).unwrap().unwrap()
+    Placed::read(origin, text.as_bytes(), Execute::Signed).unwrap().unwrap()
 }
 
 pub(crate) fn config(packages: &[(&str, &str)]) -> Config {
@@ -56,7 +58,7 @@ config zone
 
 fn effective(sections: &[Placed], current: &Config) -> Effective {
     let (member, ground) = (member(), Ground::default());
-    Effective::of(Input { member: &member, sections, unreadable: &[], current, ground: &ground })
+    Effective::of(Input { member: &member, sections, unreadable: &[], current, ground: &ground, opener: &NoSecrets })
 }
 
 fn after(sections: &[Placed], current: &Config) -> Config {
@@ -164,7 +166,14 @@ fn a_section_is_found_again_after_what_it_was_found_by_has_changed() {
     let (member, mut ground) = (member(), Ground::default());
     for ssid in ["barn", "yard", "OpenWrt"] {
         let sections = [wish(ssid)];
-        let input = Input { member: &member, sections: &sections, unreadable: &[], current: &current, ground: &ground };
+        let input = Input {
+            member: &member,
+            sections: &sections,
+            unreadable: &[],
+            current: &current,
+            ground: &ground,
+            opener: &NoSecrets,
+        };
         let plan = plan(&Effective::of(input), &current, &ground).unwrap();
         (current, ground) = (plan.target, plan.ground);
         let wireless = current.get("wireless").unwrap();
@@ -248,4 +257,52 @@ fn code_takes_no_variables() {
     ];
     let said = effective(&sections, &config(&[("dhcp", "")])).rejected[0].to_string();
     assert!(said.contains("option dhcpscript") && said.contains("without variables"), "{said}");
+}
+
+#[test]
+fn sealed_texts_are_opened_stay_covered_and_stop_what_cannot_open_them() {
+    let sections = [
+        placed("groups/ap/variables", "config secrets\n\toption pass 'sealed:ap:1:abc'\n"),
+        placed(
+            "groups/ap/config/wireless",
+            "config wifi-iface 'g'\n\toption words '${pass}'\n\toption note 'sealed:ap:1:def'\n",
+        ),
+        placed("groups/ap/passwords", "config password\n\toption hash 'sealed:ap:1:hash'\n"),
+        placed("groups/ap/config/system", "config system\n\toption hostname 'x'\n"),
+    ];
+    let (member, current, ground) =
+        (member(), config(&[("wireless", ""), ("system", "config system\n")]), Ground::default());
+    let opener = |text: &str| Ok(text.replace("sealed:ap:1:", "open "));
+    let input = Input {
+        member: &member,
+        sections: &sections,
+        unreadable: &[],
+        current: &current,
+        ground: &ground,
+        opener: &opener,
+    };
+    let opened = Effective::of(input);
+    assert_eq!(opened.rejected, []);
+    assert_eq!(opened.passwords["root"].wanted.hash, "open hash");
+    let target = plan(&opened, &current, &ground).unwrap().target;
+    let iface = target.get("wireless").unwrap().section("g").unwrap();
+    assert_eq!((iface.text("words"), iface.text("note")), (Some("open abc"), Some("open def")));
+    let shown = format!("{:?}", difference(&current, &target, &opened));
+    assert!(!shown.contains("open"), "{shown}");
+    let closed = Effective::of(Input { opener: &NoSecrets, ..input });
+    let told: Vec<String> = closed.rejected.iter().map(ToString::to_string).collect();
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(told.iter().all(|told| told.contains("not trusted with secrets")), "{told:?}");
+    let target = plan(&closed, &current, &ground).unwrap().target;
+    assert!(target.get("wireless").unwrap().is_empty());
+    assert_eq!(target.get("system").unwrap().section("system").unwrap().text("hostname"), Some("x"));
+}
+
+#[test]
+fn what_runs_code_without_having_said_so_is_refused() {
+    let origin = Origin { section: "groups/ap/config/dhcp".parse().unwrap(), signer: "eve".to_owned() };
+    let content = b"config dnsmasq\n\toption dhcpscript '/evil'\n";
+    let said = Placed::read(origin.clone(), content, Execute::NotSigned).unwrap_err().to_string();
+    assert!(said.starts_with("groups/ap/config/dhcp, line 2, section dnsmasq, option dhcpscript: dhcp."), "{said}");
+    assert!(Placed::read(origin, content, Execute::Signed).is_ok());
 }

@@ -7,10 +7,11 @@ use crate::effective::Input;
 use crate::effective::tests::{config, member, placed};
 use crate::import::import;
 use crate::layer::Placed;
+use crate::sealed::NoSecrets;
 
 fn effective(sections: &[Placed], current: &Config, ground: &Ground) -> Effective {
     let member = member();
-    Effective::of(Input { member: &member, sections, unreadable: &[], current, ground })
+    Effective::of(Input { member: &member, sections, unreadable: &[], current, ground, opener: &NoSecrets })
 }
 
 /// Takes a device there, and holds every step against what must be true of all.
