@@ -6,13 +6,14 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use crate::authority::Refusal;
+use crate::authority::{Refusal, Statement};
 use crate::catch_up::{Library, Reason, Report, Verdict};
 use crate::cbor;
 use crate::change::{Change, ChangeRefusal, Content};
 use crate::checkpoint::{Checkpoint, Summary};
 use crate::cycle::StatusDigest;
 use crate::hash::hash;
+use crate::join::bound;
 use crate::log::{Log, Record, RecordRefusal};
 use crate::replica::{ProvenCheckpoint, ShippedSection, prefixes};
 use crate::signed::Signed;
@@ -196,10 +197,23 @@ impl Archive {
 
     fn note_members(&mut self) {
         let authority = self.log.authority();
-        if authority.head() != self.members.0 {
-            let members = authority.state().members().map(|(id, device)| (device.key().noise, id));
-            self.members = (authority.head(), members.collect());
+        let (head, state) = (authority.head(), authority.state());
+        let (known, members) = &mut self.members;
+        if head == *known {
+            return;
         }
+        let news = authority.entries(known.position + 1);
+        let follows =
+            head.position == known.position + 1 && news.first().is_some_and(|news| news.previous == known.entry);
+        match news.first().map(|news| &news.statement) {
+            // Most entries are devices that come.
+            Some(Statement::Device { key, .. }) if follows => {
+                let key = bound(key, Some(state.fleet)).ok();
+                members.extend(key.map(|key| (key.noise, DeviceId::first_known_by(&key))));
+            }
+            _ => *members = state.members().map(|(id, device)| (device.key().noise, id)).collect(),
+        }
+        *known = head;
     }
 
     /// The signing voter behind a Noise key.

@@ -40,7 +40,7 @@ pub struct Ask {
     pub vitals: Vitals,
 }
 
-/// A master's answer, 19 bytes.
+/// A master's answer, 17 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Answer {
     /// What the master has verified.

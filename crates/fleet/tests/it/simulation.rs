@@ -3,7 +3,7 @@
 //!
 //! It runs for 40 s; `RHYZOME_SIMULATION_SECONDS` gives it more.
 
-mod fleet_of;
+pub mod fleet_of;
 mod host;
 mod liar;
 mod scenario;
