@@ -9,6 +9,7 @@ use fleet::authority::{Authority, State, Statement};
 use fleet::change::Content;
 use fleet::log::Record;
 use fleet::node::Flash;
+use fleet::password::LockedKey;
 use fleet::submission::Submission;
 use fleet::voter::Voter;
 use fleet::{FleetId, LogIndex, Moment, NodeSecret, Signed, UserName};
@@ -16,6 +17,9 @@ use fleet::{FleetId, LogIndex, Moment, NodeSecret, Signed, UserName};
 use crate::command::Given;
 use crate::prompt;
 use crate::store::{DIRECTORY, Frames, Store};
+
+/// The file of a key that a recovery is about to make a user's.
+pub const RECOVERED: &str = "recovered";
 
 /// An opened place.
 pub struct Seat {
@@ -58,6 +62,7 @@ impl Seat {
         let voter = Voter::restore(own, writes, false, &mut archive, Moment::default());
         let mut seat = Self { store, archive, voter, journal };
         seat.write()?;
+        seat.take_recovered()?;
         Ok(seat)
     }
 
@@ -77,6 +82,19 @@ impl Seat {
     #[must_use]
     pub const fn fleet(&self) -> FleetId {
         self.authority().fleet()
+    }
+
+    /// Puts the key in its place that a recovery made, if the recovery was decided.
+    ///
+    /// # Errors
+    /// When a file cannot be read or written.
+    pub fn take_recovered(&self) -> anyhow::Result<()> {
+        let Some(bytes) = self.store.read(RECOVERED)? else { return Ok(()) };
+        let key = LockedKey::from_bytes(&bytes).context("the file recovered is damaged")?;
+        if self.state().user_of(&key.key) == Some(&key.user) {
+            self.store.keep_key(&key)?;
+        }
+        self.store.remove(RECOVERED)
     }
 
     /// The user whom the command line names, or the only one there is, after they gave their password.

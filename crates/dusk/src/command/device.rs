@@ -7,7 +7,7 @@ use fleet::authority::{Standing, Statement, Trust};
 use fleet::{Asking, DeviceId, DeviceName, GroupName, JoinRequest, Role};
 
 use super::rows::rows;
-use super::{Given, print};
+use super::{Given, group, print};
 use crate::prompt;
 use crate::seat::Seat;
 
@@ -66,6 +66,9 @@ pub fn approve(given: &Given) -> anyhow::Result<ExitCode> {
     let JoinRequest { key, request } = asked;
     let statement = Statement::Device { key, name: name.clone(), groups, trust: trust(given), request: Some(request) };
     seat.say(&statement, &author)?;
+    if given.has("secrets") {
+        group::share(&mut seat, &author, device)?;
+    }
     seat.store.remove(&file(device))?;
     print(&format!("device {device} is {name}\n"))
 }
@@ -84,6 +87,9 @@ pub fn rekey(given: &Given) -> anyhow::Result<ExitCode> {
     };
     let author = seat.sign_in(given)?;
     seat.say(&Statement::Rekey { device, key: asked.key, trust: trust(given) }, &author)?;
+    if given.has("secrets") {
+        group::share(&mut seat, &author, device)?;
+    }
     seat.store.remove(&file(asking.device))?;
     print(&format!("device {device} has another key\n"))
 }
@@ -104,8 +110,11 @@ pub fn lost(given: &Given) -> anyhow::Result<ExitCode> {
     let groups = if knew { record_groups(&seat, device) } else { Vec::new() };
     seat.say(&Statement::Lost { device, since }, &author)?;
     let mut out = format!("{name} is lost: its key is none any more\n");
-    for group in groups {
-        out.push_str(&format!("{name} knew the secrets of group {group}: change them where they come from\n"));
+    for group in groups.iter().filter(|group| seat.state().seals.contains_key(*group)).cloned().collect::<Vec<_>>() {
+        group::renew(&mut seat, &author, &group)?;
+        out.push_str(&format!(
+            "{name} knew the secrets of group {group}, which has another key: change them at their source\n"
+        ));
     }
     print(&out)
 }

@@ -71,7 +71,11 @@ pub fn locked(fleet: FleetId, user: UserName, secret: &NodeSecret, password: &st
     Ok(LockedKey::lock(fleet, user, secret, (stretching, &stretched), &mut random))
 }
 
-fn show(phrase: &RecoveryPhrase) -> anyhow::Result<()> {
+/// Shows a phrase, once.
+///
+/// # Errors
+/// As the output says.
+pub fn show(phrase: &RecoveryPhrase) -> anyhow::Result<()> {
     let mut text = zeroize::Zeroizing::new(String::from(
         "The recovery phrase. Write it on paper: it is shown this once, and whoever has it has the fleet.\n\n",
     ));
@@ -83,15 +87,18 @@ fn show(phrase: &RecoveryPhrase) -> anyhow::Result<()> {
     print(&text).map(drop)
 }
 
-/// Two words, so that it was written down.
-fn confirm(phrase: &RecoveryPhrase) -> anyhow::Result<()> {
+/// Asks for two words, so that it was written down.
+///
+/// # Errors
+/// When one of them is wrong.
+pub fn confirm(phrase: &RecoveryPhrase) -> anyhow::Result<()> {
     let mut bytes = [0; 2];
     random(&mut bytes);
     let first = usize::from(bytes[0]) % WORDS;
     let second = (first + 1 + usize::from(bytes[1]) % (WORDS - 1)) % WORDS;
     for place in [first + 1, second + 1] {
         if !phrase.has(place, &prompt::line(&format!("Word {place} of the phrase"))?) {
-            bail!("that is not word {place}: nothing was made; `dusk init` shows another phrase");
+            bail!("that is not word {place}: nothing was changed; the next time there is another phrase");
         }
     }
     Ok(())

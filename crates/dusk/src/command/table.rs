@@ -1,6 +1,8 @@
 //! All commands. A line here is all that a command needs to be known to the parser and the help.
 
-use super::{Argument, Command, Count, Flag, content, device, explain, history, init, join, rpcd, section, user};
+use super::{
+    Argument, Command, Count, Flag, content, device, explain, group, history, init, join, recover, rpcd, section, user,
+};
 
 /// What every command takes.
 pub const COMMON: &[Flag] =
@@ -123,6 +125,20 @@ pub const COMMANDS: &[Command] = &[
         run: device::remove,
     },
     Command {
+        words: "group seal",
+        summary: "Make a group's next key, for its members",
+        arguments: &[one("group", "the group")],
+        flags: &[DIR, USER],
+        run: group::seal,
+    },
+    Command {
+        words: "group secret",
+        summary: "Seal a secret to a group's key, to be put into a section",
+        arguments: &[one("group", "the group")],
+        flags: &[DIR],
+        run: group::secret,
+    },
+    Command {
         words: "user list",
         summary: "List the users and what they may do",
         arguments: &[],
@@ -159,6 +175,19 @@ pub const COMMANDS: &[Command] = &[
             option("entries", "ENTRY", "keys that it added from this entry on go with it"),
         ],
         run: user::revoke,
+    },
+    Command {
+        words: "recover",
+        summary: "Take the fleet back with the recovery phrase",
+        arguments: &[],
+        flags: &[
+            DIR,
+            YES,
+            option("user", "NAME", "who shall have it"),
+            option("keep", "ENTRY", "the last entry to be kept (the last there is)"),
+            option("since", "RECORD", "what users wrote from this record on is void (none)"),
+        ],
+        run: recover::run,
     },
     Command {
         words: "set",

@@ -46,10 +46,17 @@ impl Node {
     }
 
     /// Founds a fleet; answers as somebody who wrote the phrase down, or as somebody who did not.
-    fn found(&self, is_written_down: bool) -> bool {
-        let mut child = self.command(&["init", "--user", "ada", "--address", "192.0.2.1:4747"]).spawn().unwrap();
+    fn found(&self, is_written_down: bool) -> Option<String> {
+        let line = ["init", "--user", "ada", "--address", "192.0.2.1:4747"];
+        self.shown_a_phrase(&line, &[PASSWORD, PASSWORD], is_written_down)
+    }
+
+    /// Runs a command that shows a phrase and asks for two of its words; the phrase, if it succeeded.
+    fn shown_a_phrase(&self, line: &[&str], answers: &[&str], is_written_down: bool) -> Option<String> {
+        let mut child = self.command(line).spawn().unwrap();
         let mut stdin = child.stdin.take().unwrap();
-        write!(stdin, "{PASSWORD}\n{PASSWORD}\n").unwrap();
+        let answers: String = answers.iter().map(|answer| format!("{answer}\n")).collect();
+        stdin.write_all(answers.as_bytes()).unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap());
         let mut words = BTreeMap::new();
         for line in stdout.lines().map(Result::unwrap) {
@@ -75,7 +82,8 @@ impl Node {
                 break;
             }
         }
-        child.wait().unwrap().success()
+        let phrase = words.into_values().collect::<Vec<_>>().join(" ");
+        child.wait().unwrap().success().then_some(phrase)
     }
 
     fn devices(&self) -> Vec<serde_json::Value> {
@@ -85,7 +93,7 @@ impl Node {
 
 fn founded() -> Node {
     let node = Node::new();
-    assert!(node.found(true));
+    assert!(node.found(true).is_some());
     node
 }
 
@@ -110,9 +118,9 @@ fn replay(path: &Path) -> Log {
 #[test]
 fn a_fleet_is_made_by_whoever_wrote_the_phrase_down() {
     let node = Node::new();
-    assert!(!node.found(false));
+    assert!(node.found(false).is_none());
     assert!(node.dusk(&["log"], &[]).unwrap_err().contains("there is no fleet"));
-    assert!(node.found(true));
+    assert!(node.found(true).is_some());
     assert!(node.dusk(&["init", "--user", "ada"], &[]).unwrap_err().contains("already"));
     let devices = node.devices();
     assert_eq!((devices.len(), &devices[0]["role"]), (1, &"master".into()));
@@ -262,4 +270,78 @@ fn cut_off_anywhere_the_journal_gives_what_was_decided() {
         let log = node.dusk(&["log"], &[]).unwrap();
         assert!(log.lines().count() >= 3 && whole.ends_with(log.split_once('\n').unwrap().1), "cut at {cut}: {log}");
     }
+}
+
+#[test]
+fn the_phrase_takes_the_fleet_back_once() {
+    let node = Node::new();
+    let phrase = node.found(true).unwrap();
+    let rights = ["user", "add", "eve", "--user", "ada", "--right", "**:all"];
+    node.dusk(&rights, &[PASSWORD, "eve's password", "eve's password"]).unwrap();
+    node.dusk(&["user", "revoke", "ada", "--user", "eve", "--yes"], &["eve's password"]).unwrap();
+    let recover = ["recover", "--user", "ada", "--keep", "2", "--yes"];
+    let wrong = "abandon ".repeat(23) + "art";
+    let refused = node.dusk(&recover, &[&wrong]).unwrap_err();
+    assert!(refused.contains("not the recovery phrase"), "{refused}");
+    let next = node.shown_a_phrase(&recover, &[&phrase, "another password", "another password"], true).unwrap();
+    assert_ne!(next, phrase);
+    let set = |user: &str, password: &str| {
+        node.dusk(&["set", "group/ap", "network.lan.ipaddr=192.0.2.1", "--yes", "--user", user], &[password])
+    };
+    assert!(set("eve", "eve's password").is_err());
+    set("ada", "another password").unwrap();
+    assert!(node.dusk(&recover, &[&phrase]).unwrap_err().contains("it was used"));
+    assert!(node.shown_a_phrase(&recover[..3], &[&next, "y", "a third password", "a third password"], true).is_some());
+    replay_of(&node);
+}
+
+fn replay_of(node: &Node) -> Log {
+    let file = node.path("export");
+    node.dusk(&["export", file.to_str().unwrap()], &[]).unwrap();
+    replay(&file)
+}
+
+#[test]
+fn a_groups_key_is_for_its_members_and_renewed_when_one_is_lost() {
+    let (master, ap) = (founded(), Node::new());
+    assert!(master.dusk(&["group", "secret", "ap"], &["radio password"]).unwrap_err().contains("has no key"));
+    master.dusk(&["group", "seal", "ap"], &[PASSWORD]).unwrap();
+    let (key, request) = (master.path("key"), ap.path("request"));
+    let (key, request) = (key.to_str().unwrap(), request.to_str().unwrap());
+    master.dusk(&["invite", "--group", "ap", "--file", key], &[PASSWORD]).unwrap();
+    ap.dusk(&["join", "--file", key, "--name", "attic", "--request", request], &[]).unwrap();
+    master.dusk(&["device", "approve", "--secrets", "--request", request], &[PASSWORD]).unwrap();
+    let sealed = master.dusk(&["group", "secret", "ap"], &["radio password"]).unwrap();
+    let sealed: fleet::seal::Secret = sealed.trim().parse().unwrap();
+
+    // What the device does with what it gets.
+    let seed = std::fs::read(ap.path("dusk/node.key")).unwrap();
+    let device = fleet::NodeSecret::of(seed.try_into().unwrap());
+    let id = fleet::DeviceId::first_known_by(&device.public());
+    let contents = |node: &Node| {
+        let log = replay_of(node);
+        let bytes = std::fs::read(node.path("export")).unwrap();
+        let contents = export::read(&bytes).filter_map(|item| match item.unwrap() {
+            Item::Content(content) => Some(content),
+            _ => None,
+        });
+        (log, contents.collect::<Vec<_>>())
+    };
+    let (log, all) = contents(&master);
+    assert!(log.map().get(&format!("devices/{id}/key/ap").parse().unwrap()).is_some());
+    let group = "ap".parse().unwrap();
+    let public = log.authority().state().seals[&group].key;
+    let unwrap = |content: &fleet::change::Content| {
+        let key: fleet::seal::GroupKey = fleet::cbor::from_bytes(&content.bytes.0, 1024).ok()?;
+        key.unwrap(log.authority().fleet(), &group, &public, &device).ok()
+    };
+    let opened = all.iter().find_map(unwrap).unwrap();
+    assert_eq!(opened.open(log.authority().fleet(), &sealed).unwrap().as_slice(), b"radio password");
+
+    let said = master.dusk(&["device", "lost", "attic", "--yes"], &[PASSWORD]).unwrap();
+    assert!(said.contains("change them at their source"), "{said}");
+    let (log, _) = contents(&master);
+    let seal = &log.authority().state().seals[&group];
+    assert_eq!((seal.generation, seal.due), (2, false));
+    assert_ne!(seal.key, public);
 }
