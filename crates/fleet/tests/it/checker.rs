@@ -1,5 +1,7 @@
 //! The second implementation, in Python, written from docs/dusk-format.md: both must say the same of any log.
 
+mod chance;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -251,4 +253,41 @@ fn what_one_refuses_the_other_does_too() {
 fn the_vectors_of_the_document_hold_for_the_checker() {
     let output = check(&[Path::new("--vectors"), &root().join("docs/dusk-format.md")]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Both judge the same records, each with what it took before, and say the same of every one and in the end.
+#[test]
+fn whatever_is_said_by_chance_is_judged_the_same() {
+    let number = |variable: &str| std::env::var(variable).ok().map(|text| text.parse::<u64>().unwrap());
+    let seed = number("RHYZOME_FUZZ_SEED").unwrap_or(4747);
+    for seed in seed..seed + number("RHYZOME_FUZZ_SECONDS").unwrap_or(2) {
+        judged_the_same(seed);
+    }
+}
+
+fn judged_the_same(seed: u64) {
+    const RECORDS: usize = 300;
+    let mut fleet = Founded::new();
+    let mut export = fleet.export.clone();
+    let mut refusals: Vec<Option<String>> = vec![None; usize::try_from(fleet.log.len()).unwrap()];
+    let mut chance = chance::Chance::new(seed);
+    for _ in 0..RECORDS {
+        let record = chance.record(&fleet);
+        export.extend(Item::Record(record.clone()).to_bytes());
+        refusals.push(fleet.append(record).err().map(|refusal| refusal.to_string()));
+        chance.note(&fleet);
+    }
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), &export).unwrap();
+    let output = check(&[Path::new("--judge"), file.path()]);
+    let said: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let theirs: Vec<_> = said["refused"].as_array().unwrap().iter().map(|why| why.as_str()).collect();
+    assert_eq!(theirs.len(), refusals.len());
+    for (at, (ours, theirs)) in refusals.iter().zip(theirs).enumerate() {
+        assert_eq!(ours.is_some(), theirs.is_some(), "seed {seed}, record {at}: {ours:?} here, {theirs:?} there");
+    }
+    let taken = refusals.iter().filter(|refusal| refusal.is_none()).count();
+    println!("seed {seed}: {taken} of {} records were taken", refusals.len());
+    assert_eq!(said["map"], fleet.log.summary().map.to_string());
+    assert_eq!(said["history"], fleet.log.summary().history.to_string());
 }
