@@ -260,3 +260,6 @@ fn connect(to: SocketAddr) -> io::Result<std::net::TcpStream> {
         Err(error) => Err(error),
     }
 }
+
+#[cfg(test)]
+mod tests;
