@@ -3,6 +3,7 @@
 mod attempt;
 mod files;
 mod software;
+pub mod worker;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -216,6 +216,17 @@ async fn story() {
     assert_eq!(report.attempt, None, "there is nothing left to do");
     let applied = device.uci();
 
+    let applier = device.applier();
+    let status = dusk::device::status(applier.client(), device.dir.path()).await.unwrap();
+    assert_eq!(status.board.board, "rhyzome,router");
+    assert!(
+        status.uptime > 0 && status.load.len() == 3 && status.memory.total > 0 && status.flash.total > 0,
+        "{status:?}"
+    );
+    let yard = status.interfaces.iter().find(|interface| interface.name == "yard").unwrap();
+    assert_eq!((yard.is_up, yard.device.as_str(), yard.addresses[0].as_str()), (true, "br-yard", "10.7.1.1/24"));
+    assert_eq!(fleet::status::Status::decode(&status.encode()), Ok(status));
+
     println!("==> a change that cuts the device off");
     let report = apply(&device, &wish("10.7.2.1"), &Master::that(|| false)).await;
     let Some(Outcome::Reverted(reason)) = &report.attempt else { panic!("{report:?}") };
