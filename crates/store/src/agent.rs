@@ -194,6 +194,19 @@ impl<Mode> Session<'_, Mode> {
         Ok(connected > 0)
     }
 
+    /// Whether an agent of any target of a kind is connected.
+    pub async fn is_any_connected(&mut self, caller: &Caller, kind: &str) -> Result<bool> {
+        let one: Option<i64> = self
+            .fetch_optional_scalar(
+                sql("SELECT a.connected FROM agent a JOIN target t ON t.id = a.target \
+                     WHERE a.connected = 1 AND t.kind = $1 AND t.tenant LIKE $2 LIMIT 1")
+                .bind(kind)
+                .bind(caller.pattern()),
+            )
+            .await?;
+        Ok(one.is_some())
+    }
+
     /// Fails with [`StoreError::Fenced`] when a newer session of the same target has begun, or when the
     /// agent was revoked or forgotten.
     pub async fn guard_agent(&mut self, agent: AgentId, session: i64) -> Result<()> {

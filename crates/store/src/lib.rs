@@ -27,6 +27,7 @@ mod operation;
 mod pause;
 mod placement;
 mod pool;
+mod reader;
 mod replica;
 mod resource;
 mod secret;

@@ -24,7 +24,7 @@ pub(crate) async fn run(mut transaction: Transaction) -> Result<()> {
     }
     for (sqlite, postgres) in MIGRATIONS.into_iter().skip(found) {
         match &transaction {
-            Transaction::Sqlite(_) => transaction.run_script(sqlite.to_owned()).await?,
+            Transaction::Sqlite(_) | Transaction::Glance(_) => transaction.run_script(sqlite.to_owned()).await?,
             Transaction::Postgres(_) => transaction.run_script(postgres.to_owned()).await?,
         }
     }
@@ -38,7 +38,7 @@ pub(crate) async fn run(mut transaction: Transaction) -> Result<()> {
 /// How many migrations the database has seen. SQLite has a place for that number, PostgreSQL gets a table.
 async fn version(transaction: &mut Transaction) -> Result<usize> {
     let found: i64 = match transaction {
-        Transaction::Sqlite(_) => transaction.fetch_scalar(sql("PRAGMA user_version")).await?,
+        Transaction::Sqlite(_) | Transaction::Glance(_) => transaction.fetch_scalar(sql("PRAGMA user_version")).await?,
         Transaction::Postgres(_) => {
             transaction
                 .run_script("CREATE TABLE IF NOT EXISTS schema_version (version BIGINT NOT NULL)".to_owned())
@@ -51,7 +51,9 @@ async fn version(transaction: &mut Transaction) -> Result<usize> {
 
 async fn note_version(transaction: &mut Transaction, version: usize) -> Result<()> {
     match transaction {
-        Transaction::Sqlite(_) => transaction.run_script(format!("PRAGMA user_version = {version}")).await,
+        Transaction::Sqlite(_) | Transaction::Glance(_) => {
+            transaction.run_script(format!("PRAGMA user_version = {version}")).await
+        }
         Transaction::Postgres(_) => {
             transaction
                 .run_script(format!("DELETE FROM schema_version; INSERT INTO schema_version VALUES ({version})"))

@@ -7,7 +7,7 @@ use types::{Generation, ResourceId, ResourceName, Tags, TargetId, TenantName};
 
 use crate::column::{json, narrow, parse};
 use crate::filter::{Condition, Filter};
-use crate::statement::{Statement, built, sql};
+use crate::statement::sql;
 use crate::{Caller, IdleTarget, Result, Session, StoreError, Write};
 
 /// Resources that one query names by their ids, at most: engines have a limit of values.
@@ -74,6 +74,12 @@ impl ConditionRow {
 }
 
 impl ResourceRow {
+    /// Its conditions in the order of their names.
+    fn in_order(mut self) -> Self {
+        self.conditions.sort_by(|one, other| one.name.cmp(&other.name));
+        self
+    }
+
     /// Whether something that it is made of was there once and is missing.
     pub fn is_lost(&self) -> bool {
         self.conditions.iter().any(|condition| condition.name == ConditionRow::INTACT && !condition.holds)
@@ -100,56 +106,66 @@ pub struct NewResource<'a> {
     pub status: &'a serde_json::Value,
 }
 
-/// Something that stands in another table than the resource that it is about.
+/// One row of an answer: a resource, or what another table says of one.
 #[derive(FromRow)]
-struct Beside {
+struct Columns {
+    /// Which of them.
     part: String,
-    resource: String,
+    id: String,
     name: String,
     text: Option<String>,
     more: Option<String>,
-    yes: i64,
+    number: i64,
     at: Option<i64>,
+    // Of resources alone.
+    tenant: Option<String>,
+    kind: Option<String>,
+    spec_version: Option<i64>,
+    spec: Option<String>,
+    state: Option<String>,
+    created_at: Option<i64>,
 }
 
-#[derive(FromRow)]
-struct Columns {
-    id: String,
-    tenant: String,
-    kind: String,
-    name: String,
-    generation: i64,
-    spec_version: i64,
-    spec: String,
-    state: String,
-    body: String,
-    created_at: i64,
-    updated_at: i64,
-}
+/// Every query of resources begins like this, and goes on with which are meant.
+const SELECT: &str = "WITH page AS (SELECT r.id, r.name, s.body, r.generation, r.updated_at, r.tenant, r.kind, \
+     r.spec_version, r.spec, r.state, r.created_at FROM resource r JOIN status s ON s.resource = r.id ";
 
-/// Every query of resources begins like this.
-macro_rules! select_resources {
-    ($rest:literal) => {
-        concat!(
-            "SELECT r.id, r.tenant, r.kind, r.name, r.generation, r.spec_version, r.spec, r.state, s.body, \
-             r.created_at, r.updated_at FROM resource r JOIN status s ON s.resource = r.id ",
-            $rest
-        )
-    };
-}
+/// And it ends like this: what other tables say of the resources of a page comes with them.
+const WITH_ALL: &str = ") \
+     SELECT 'resource' AS part, id, name, body AS text, CAST(NULL AS TEXT) AS more, generation AS number, \
+     updated_at AS at, tenant, kind, spec_version, spec, state, created_at FROM page \
+     UNION ALL SELECT 'tag', p.id, t.name, t.value, NULL, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL \
+     FROM page p JOIN tag t ON t.resource = p.id \
+     UNION ALL SELECT 'condition', p.id, c.name, c.reason, NULL, c.holds, c.since, NULL, NULL, NULL, NULL, NULL, NULL \
+     FROM page p JOIN condition c ON c.resource = p.id \
+     UNION ALL SELECT 'holder', h.id, t.id, t.kind || ' ' || t.name, \
+     (SELECT MAX(a.trouble) FROM agent a WHERE a.target = t.id AND a.connected = 1), \
+     (SELECT COUNT(*) FROM agent a WHERE a.target = t.id AND a.connected = 1 AND a.trouble IS NULL), \
+     (SELECT MAX(a.last_seen_at) FROM agent a WHERE a.target = t.id), NULL, NULL, NULL, NULL, NULL, NULL FROM \
+     (SELECT p.id, o.router AS target FROM page p JOIN slot o ON o.network = p.id \
+     UNION ALL SELECT p.id, o.hypervisor FROM page p JOIN placement o ON o.instance = p.id) h \
+     JOIN target t ON t.id = h.target";
 
 impl<Mode> Session<'_, Mode> {
     /// One resource.
     pub async fn resource(&mut self, caller: &Caller, id: ResourceId) -> Result<ResourceRow> {
-        let columns: Option<Columns> = self
-            .fetch_optional(
-                sql(select_resources!("WHERE r.id = $1 AND r.tenant LIKE $2"))
-                    .bind(id.to_string())
-                    .bind(caller.pattern()),
-            )
-            .await?;
-        let columns = columns.ok_or_else(|| StoreError::not_found(id))?;
-        self.complete(columns).await
+        let values = vec![id.to_string().into(), caller.pattern().into()];
+        let found = self.select(Condition::new(SELECT).and("WHERE r.id = ? AND r.tenant LIKE ?", values)).await?;
+        found.into_iter().next().ok_or_else(|| StoreError::not_found(id))
+    }
+
+    /// The resource of that kind and name.
+    pub async fn resource_called(
+        &mut self,
+        caller: &Caller,
+        tenant: &TenantName,
+        kind: &str,
+        name: &ResourceName,
+    ) -> Result<ResourceRow> {
+        let values = vec![tenant.as_str().into(), kind.into(), name.as_str().into(), caller.pattern().into()];
+        let which = "WHERE r.tenant = ? AND r.kind = ? AND r.name = ? AND r.tenant LIKE ?";
+        let found = self.select(Condition::new(SELECT).and(which, values)).await?;
+        found.into_iter().next().ok_or_else(|| StoreError::not_found(format!("{kind} {name}")))
     }
 
     /// The id of the resource of that kind and name.
@@ -193,27 +209,26 @@ impl<Mode> Session<'_, Mode> {
         limit: u32,
     ) -> Result<Vec<ResourceRow>> {
         let after = after.map(|id| id.to_string()).unwrap_or_default();
-        let statement = Condition::new(select_resources!(""))
+        let wanted = Condition::new(SELECT)
             .and(
                 "WHERE r.kind = ? AND r.tenant LIKE ? AND r.id > ?",
                 vec![kind.into(), caller.pattern().into(), after.as_str().into()],
             )
             .and_filter(filter, &after)
-            .and(" ORDER BY r.id LIMIT ?", vec![limit.into()])
-            .statement();
-        let rows: Vec<Columns> = self.fetch_all(statement).await?;
-        self.complete_all(rows).await
+            .and(" ORDER BY r.id LIMIT ?", vec![limit.into()]);
+        self.select(wanted).await
     }
 
-    /// These resources, as far as the caller sees them; a thousand take two queries.
+    /// These resources, as far as the caller sees them, a thousand in a query.
     pub async fn resources_of(&mut self, caller: &Caller, ids: &BTreeSet<ResourceId>) -> Result<Vec<ResourceRow>> {
         let (ids, mut found): (Vec<_>, _) = (ids.iter().collect(), Vec::with_capacity(ids.len()));
         for some in ids.chunks(AT_ONCE) {
-            let places: Vec<String> = (2..some.len() + 2).map(|place| format!("${place}")).collect();
-            let text = format!("{}WHERE r.tenant LIKE $1 AND r.id IN ({})", select_resources!(""), places.join(", "));
-            let values = std::iter::once(caller.pattern().into()).chain(some.iter().map(|id| id.to_string().into()));
-            let rows: Vec<Columns> = self.fetch_all(built(text, values.collect())).await?;
-            found.extend(self.complete_all(rows).await?);
+            let mut wanted =
+                Condition::new(SELECT).and("WHERE r.tenant LIKE ? AND r.id IN (", vec![caller.pattern().into()]);
+            for (place, id) in some.iter().enumerate() {
+                wanted = wanted.and(if place == 0 { "?" } else { ", ?" }, vec![id.to_string().into()]);
+            }
+            found.extend(self.select(wanted.and(")", Vec::new())).await?);
         }
         Ok(found)
     }
@@ -243,57 +258,67 @@ impl<Mode> Session<'_, Mode> {
         parse("resource.tenant", &tenant.ok_or_else(|| StoreError::not_found(id))?)
     }
 
-    async fn complete(&mut self, columns: Columns) -> Result<ResourceRow> {
-        let id = columns.id.clone();
-        self.complete_all(vec![columns]).await?.pop().ok_or_else(|| StoreError::not_found(id))
-    }
-
-    /// Adds what stands in other tables, in one query however many resources there are.
-    async fn complete_all(&mut self, page: Vec<Columns>) -> Result<Vec<ResourceRow>> {
-        if page.is_empty() {
-            return Ok(Vec::new());
+    /// The resources that are wanted, in the order of ids, in one query however many they are.
+    async fn select(&mut self, wanted: Condition) -> Result<Vec<ResourceRow>> {
+        let rows: Vec<Columns> = self.fetch_all(wanted.and(WITH_ALL, Vec::new()).statement()).await?;
+        let (resources, beside): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.part == "resource");
+        let mut page = BTreeMap::new();
+        for columns in resources {
+            page.insert(columns.id.clone(), ResourceRow::try_from(columns)?);
         }
-        let mut tags_of: BTreeMap<String, Tags> = BTreeMap::new();
-        let mut conditions_of: BTreeMap<String, Vec<ConditionRow>> = BTreeMap::new();
-        let mut holder_of: BTreeMap<String, HolderRow> = BTreeMap::new();
-        let rows: Vec<Beside> = self.fetch_all(beside(&page)).await?;
-        for Beside { part, resource, name, text, more, yes, at } in rows {
-            match part.as_str() {
-                "tag" => {
-                    let value = parse("tag.value", text.as_deref().unwrap_or_default())?;
-                    tags_of.entry(resource).or_default().insert(parse("tag.name", &name)?, value);
-                }
-                "condition" => {
-                    let condition = ConditionRow { name, holds: yes != 0, reason: text, since: at.unwrap_or_default() };
-                    conditions_of.entry(resource).or_default().push(condition);
-                }
-                _ => {
-                    let words = text.unwrap_or_default();
-                    let idle = (yes == 0).then_some(IdleTarget { target: words, last_seen_at: at, trouble: more });
-                    holder_of.insert(resource, HolderRow { target: parse("target.id", &name)?, idle });
-                }
+        for columns in beside {
+            if let Some(row) = page.get_mut(&columns.id) {
+                columns.put_into(row)?;
             }
         }
-        page.into_iter()
-            .map(|columns| {
-                Ok(ResourceRow {
-                    tags: tags_of.remove(&columns.id).unwrap_or_default(),
-                    conditions: conditions_of.remove(&columns.id).unwrap_or_default(),
-                    holder: holder_of.remove(&columns.id),
-                    id: parse("resource.id", &columns.id)?,
-                    tenant: parse("resource.tenant", &columns.tenant)?,
-                    kind: columns.kind,
-                    name: parse("resource.name", &columns.name)?,
-                    generation: Generation(narrow("resource.generation", columns.generation)?),
-                    spec_version: narrow("resource.spec_version", columns.spec_version)?,
-                    spec: json("resource.spec", &columns.spec)?,
-                    state: columns.state,
-                    status: json("status.body", &columns.body)?,
-                    created_at: columns.created_at,
-                    updated_at: columns.updated_at,
-                })
-            })
-            .collect()
+        Ok(page.into_values().map(ResourceRow::in_order).collect())
+    }
+}
+
+impl TryFrom<Columns> for ResourceRow {
+    type Error = StoreError;
+
+    fn try_from(columns: Columns) -> Result<Self> {
+        let text = |column: Option<String>| column.unwrap_or_default();
+        Ok(Self {
+            id: parse("resource.id", &columns.id)?,
+            tenant: parse("resource.tenant", &text(columns.tenant))?,
+            kind: text(columns.kind),
+            name: parse("resource.name", &columns.name)?,
+            generation: Generation(narrow("resource.generation", columns.number)?),
+            spec_version: narrow("resource.spec_version", columns.spec_version.unwrap_or_default())?,
+            spec: json("resource.spec", &text(columns.spec))?,
+            state: text(columns.state),
+            status: json("status.body", &text(columns.text))?,
+            tags: Tags::default(),
+            conditions: Vec::new(),
+            holder: None,
+            created_at: columns.created_at.unwrap_or_default(),
+            updated_at: columns.at.unwrap_or_default(),
+        })
+    }
+}
+
+impl Columns {
+    /// Adds what another table says of a resource.
+    fn put_into(self, row: &mut ResourceRow) -> Result<()> {
+        let Self { part, name, text, more, number, at, .. } = self;
+        match part.as_str() {
+            "tag" => {
+                let value = parse("tag.value", &text.unwrap_or_default())?;
+                row.tags.insert(parse("tag.name", &name)?, value);
+            }
+            "condition" => {
+                let since = at.unwrap_or_default();
+                row.conditions.push(ConditionRow { name, holds: number != 0, reason: text, since });
+            }
+            _ => {
+                let target = text.unwrap_or_default();
+                let idle = (number == 0).then_some(IdleTarget { target, last_seen_at: at, trouble: more });
+                row.holder = Some(HolderRow { target: parse("target.id", &name)?, idle });
+            }
+        }
+        Ok(())
     }
 }
 
@@ -469,24 +494,6 @@ impl Session<'_, Write> {
             .await?;
         found(done, id)
     }
-}
-
-/// Asks for tags, conditions and holders of a page of resources; conditions in the order of their names.
-fn beside(page: &[Columns]) -> Statement {
-    let places: Vec<String> = (1..=page.len()).map(|place| format!("${place}")).collect();
-    let of_page = places.join(", ");
-    let text = format!(
-        "SELECT 'tag' AS part, resource, name, value AS text, CAST(NULL AS TEXT) AS more, 0 AS yes, NULL AS at FROM tag WHERE resource IN ({of_page}) \
-         UNION ALL SELECT 'condition', resource, name, reason, NULL, holds, since FROM condition WHERE resource IN ({of_page}) \
-         UNION ALL SELECT 'holder', h.resource, t.id, t.kind || ' ' || t.name, \
-         (SELECT MAX(a.trouble) FROM agent a WHERE a.target = t.id AND a.connected = 1), \
-         (SELECT COUNT(*) FROM agent a WHERE a.target = t.id AND a.connected = 1 AND a.trouble IS NULL), \
-         (SELECT MAX(a.last_seen_at) FROM agent a WHERE a.target = t.id) FROM \
-         (SELECT network AS resource, router AS target FROM slot WHERE network IN ({of_page}) \
-         UNION ALL SELECT instance, hypervisor FROM placement WHERE instance IN ({of_page})) h \
-         JOIN target t ON t.id = h.target ORDER BY 1, 2, 3"
-    );
-    built(text, page.iter().map(|columns| (&columns.id).into()).collect())
 }
 
 fn found(rows: u64, id: ResourceId) -> Result<()> {

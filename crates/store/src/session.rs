@@ -59,6 +59,12 @@ impl Store {
         Session::start(self, self.pool.begin_read().await?, None).await
     }
 
+    /// Reads without a transaction, for whoever is done with one statement: what another one reads may be newer. Costs
+    /// half as much.
+    pub async fn glance(&self) -> Result<Session<'_, Read>> {
+        Session::start(self, self.pool.glance().await?, None).await
+    }
+
     /// A transaction that may write, as if no other ran at the same time. SQLite lets one of them in after the other;
     /// PostgreSQL fails those that got in each other's way, so that [`transact`](crate::transact) suits most callers better.
     pub async fn write(&self) -> Result<Session<'_, Write>> {

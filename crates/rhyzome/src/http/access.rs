@@ -58,7 +58,7 @@ impl FromRequestParts<Arc<Core>> for SignedIn {
             .ok()
             .and_then(|text| text.strip_prefix("Bearer "))
             .ok_or_else(|| refuse("the header Authorization must be \"Bearer\", a space and a token"))?;
-        let mut session = core.store.read().await?;
+        let mut session = core.store.glance().await?;
         let caller = session.caller_of_token(digest(token.trim())).await?;
         let caller = caller.ok_or_else(|| refuse("the token is not known, or was revoked"))?;
         let (Some(tenant), Some(token)) = (caller.tenant().cloned(), caller.token()) else {

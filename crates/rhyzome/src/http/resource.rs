@@ -43,9 +43,11 @@ pub async fn page<K: Managed, Mode: Send>(
 /// One resource, with its generation as the ETag.
 pub async fn get<K: Managed>(core: &Core, who: &SignedIn, which: &str) -> Result<Response, Refusal> {
     who.require(K::SCOPE, ScopeVerb::Read)?;
-    let mut session = core.store.read().await?;
-    let id = find::<K, _>(&mut session, who, which).await?;
-    let row = session.resource(&who.caller, id).await?;
+    let mut session = core.store.glance().await?;
+    let row = match named::<K>(which)? {
+        Reference::Id(id) => session.resource(&who.caller, id.into()).await?,
+        Reference::Name(name) => session.resource_called(&who.caller, &who.tenant, K::NOUN, &name).await?,
+    };
     let etag = format!("\"{}\"", row.generation);
     let resource: K = kind::present(&mut session, row).await?;
     Ok(([(header::ETAG, etag)], axum::Json(resource)).into_response())
@@ -57,11 +59,14 @@ pub async fn find<K: Managed, Mode>(
     who: &SignedIn,
     which: &str,
 ) -> Result<ResourceId, Refusal> {
-    let missing = || Refusal::NotFound(format!("{} {which}", K::NOUN));
-    match which.parse().map_err(|_| missing())? {
-        Reference::<K::Id>::Id(id) => Ok(id.into()),
+    match named::<K>(which)? {
+        Reference::Id(id) => Ok(id.into()),
         Reference::Name(name) => Ok(session.resource_named(&who.caller, &who.tenant, K::NOUN, &name).await?),
     }
+}
+
+fn named<K: Managed>(which: &str) -> Result<Reference<K::Id>, Refusal> {
+    which.parse().map_err(|_| Refusal::NotFound(format!("{} {which}", K::NOUN)))
 }
 
 /// Accepts a create.
