@@ -29,7 +29,7 @@ use conclusion::Ended;
 use step::Begun;
 pub use step::Step;
 
-/// How often operations are looked for, and at, without a hint.
+/// How often operations are looked for, and at, without a hint, unless very many wait.
 const BEAT: Duration = Duration::from_secs(5);
 /// Beats between two rounds of upkeep.
 const UPKEEP: u64 = 12;
@@ -39,17 +39,35 @@ const PATIENCE: u32 = 12;
 pub const DEADLINE_MS: i64 = 10 * 60 * 1000;
 /// Operations under way at once; most of them wait.
 const AT_ONCE: usize = 4096;
+/// Between two looks without a hint, whoever takes them: where thousands wait, each looks more seldom than at every beat.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
+/// How long giving up claims may take at the end. Whoever notices that this core is gone takes them anyway.
+const FAREWELL: Duration = Duration::from_secs(3);
 
 /// Works operations until `shutdown`, then gives its claims up.
 pub async fn run(core: Arc<Core>, shutdown: CancellationToken) -> anyhow::Result<()> {
+    // Whatever it is at: a claim may stand behind thousands of transactions.
+    shutdown.run_until_cancelled(work_all(&core)).await;
+    let give_up = store::transact_in_background!(core.store, async |session| {
+        session.give_up_operations(&Caller::core(), core.replica).await
+    });
+    let given_up: Result<Result<(), StoreError>, _> = tokio::time::timeout(FAREWELL, give_up).await;
+    match given_up {
+        Ok(given_up) => Ok(given_up?),
+        Err(_) => anyhow::bail!("operations could not be given up within {} s", FAREWELL.as_secs()),
+    }
+}
+
+/// Claims operations and has them worked, each by a task that ends with this one.
+async fn work_all(core: &Arc<Core>) {
     let mut tasks = JoinSet::new();
+    let crowd = Crowd::default();
     let mut beat = tokio::time::interval(BEAT);
     let mut beats = 0_u64;
     loop {
         tokio::select! {
-            () = shutdown.cancelled() => break,
             _ = beat.tick() => {
-                if beats.is_multiple_of(UPKEEP) && let Err(error) = upkeep::run(&core).await {
+                if beats.is_multiple_of(UPKEEP) && let Err(error) = upkeep::run(core).await {
                     tracing::warn!(error = %anyhow::Error::new(error), "the upkeep was left for later");
                 }
                 beats += 1;
@@ -58,10 +76,10 @@ pub async fn run(core: Arc<Core>, shutdown: CancellationToken) -> anyhow::Result
             Some(_) = tasks.join_next() => {}
         }
         while tasks.len() < AT_ONCE {
-            match claim(&core).await {
+            match claim(core).await {
                 Ok(Some(claim)) => {
-                    let core = Arc::clone(&core);
-                    tasks.spawn(async move { work(&core, claim).await });
+                    let (core, crowd) = (Arc::clone(core), crowd.clone());
+                    tasks.spawn(async move { work(&core, claim, &crowd).await });
                 }
                 Ok(None) => break,
                 Err(error) => {
@@ -71,12 +89,18 @@ pub async fn run(core: Arc<Core>, shutdown: CancellationToken) -> anyhow::Result
             }
         }
     }
-    tasks.shutdown().await;
-    let give_up = store::transact_in_background!(core.store, async |session| {
-        session.give_up_operations(&Caller::core(), core.replica).await
-    });
-    let given_up: Result<(), StoreError> = give_up.await;
-    Ok(given_up?)
+}
+
+/// All tasks that work an operation: each holds a share.
+#[derive(Clone, Default)]
+struct Crowd(Arc<()>);
+
+impl Crowd {
+    /// How long one of them leaves an operation alone of which it hears nothing.
+    fn patience(&self) -> Duration {
+        let tasks = u32::try_from(Arc::strong_count(&self.0)).unwrap_or(u32::MAX);
+        BEAT.max(BETWEEN_LOOKS.saturating_mul(tasks))
+    }
 }
 
 async fn claim(core: &Core) -> Result<Option<Claim>, StoreError> {
@@ -88,7 +112,7 @@ async fn claim(core: &Core) -> Result<Option<Claim>, StoreError> {
 
 /// Works one operation to its end, or until the claim is lost. An error inside ends nothing: it is noted and the
 /// operation tried again, ever more seldom.
-async fn work(core: &Core, claim: Claim) {
+async fn work(core: &Core, claim: Claim, crowd: &Crowd) {
     let _counted = metric::ExecutorTask::begin();
     let mut progress = core.signals.hear_progress();
     let (mut waits, mut errors) = (false, 0);
@@ -97,7 +121,7 @@ async fn work(core: &Core, claim: Claim) {
             Ok(Stage::Ended(_)) | Err(StoreError::Fenced) => return,
             Ok(Stage::Waiting(awaits)) => {
                 errors = 0;
-                wait_for_progress(&mut progress, &awaits).await;
+                wait_for_progress(&mut progress, &awaits, crowd.patience()).await;
             }
             Err(error) => {
                 errors += 1;
@@ -124,10 +148,11 @@ async fn note_error(core: &Core, claim: Claim, reason: &str) -> Result<(), Store
 
 /// Returns when there is news of what is waited for, or after a while in any case. Where no target is waited for,
 /// reports on jobs are none: there may be thousands a second, and thousands who wait.
-async fn wait_for_progress(progress: &mut broadcast::Receiver<Progress>, awaits: &[Await]) {
+async fn wait_for_progress(progress: &mut broadcast::Receiver<Progress>, awaits: &[Await], patience: Duration) {
     let is_news = |news: Progress| match news {
         Progress::Report(target, object) => awaits.iter().any(|awaited| awaited.is_for(target, object)),
-        Progress::Target(target) => awaits.is_empty() || awaits.iter().any(|awaited| awaited.target == target),
+        Progress::Came(target) => awaits.is_empty() || awaits.iter().any(|awaited| awaited.target == target),
+        Progress::Left(target) => awaits.iter().any(|awaited| awaited.target == target),
         Progress::Other => true,
     };
     let heard = async {
@@ -138,7 +163,7 @@ async fn wait_for_progress(progress: &mut broadcast::Receiver<Progress>, awaits:
             }
         }
     };
-    let _ = tokio::time::timeout(BEAT, heard).await;
+    let _ = tokio::time::timeout(patience, heard).await;
 }
 
 /// Where an operation stands after it was advanced.

@@ -133,7 +133,7 @@ impl Jobs for Server {
             sent: BTreeMap::new(),
             hints: self.core.signals.hear_jobs(identity.target),
         };
-        self.core.signals.target(identity.target);
+        self.core.signals.came(identity.target);
         self.attendances.spawn(attendance.run(incoming, self.shutdown.clone()));
         Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
     }
@@ -241,7 +241,7 @@ impl Attendance {
             tracing::warn!(agent = %self.identity.agent, %error, "the end of a session was not noted");
         }
         tracing::info!(agent = %self.identity.agent, target = %self.identity.target, "an agent left");
-        self.core.signals.target(self.identity.target);
+        self.core.signals.left(self.identity.target);
     }
 
     /// Ends the session with a word to the agent, as far as it listens.

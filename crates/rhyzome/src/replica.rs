@@ -104,6 +104,6 @@ async fn take_over(core: &Core) -> Result<(), StoreError> {
 fn tell(core: &Core, targets: &[TargetId]) {
     core.signals.operation();
     for target in targets {
-        core.signals.target(*target);
+        core.signals.left(*target);
     }
 }

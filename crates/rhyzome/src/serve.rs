@@ -3,6 +3,7 @@
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::ValueEnum;
@@ -22,6 +23,9 @@ use crate::download::{self, Downloads};
 use crate::serve_config::{FILE_NAME, ServeConfig};
 use crate::server_certificate::{self, ServerCertificate};
 use crate::{executor, http, image_file, job_server, metric, replica, signal};
+
+/// How long each stage of the core's end may take, requests that are under way apart.
+const ENDING: Duration = Duration::from_secs(5);
 
 /// What `rhyzome serve` is told.
 #[derive(Clone, Debug, clap::Args)]
@@ -204,19 +208,38 @@ pub async fn run(options: ServeOptions) -> anyhow::Result<()> {
     }
     shutdown.cancel();
     let first = ended.map_or(Ok(()), |joined| joined.context("a part of the core panicked").and_then(|result| result));
+    // Requests have twice that long: to be answered, and to read the answer.
+    let bound = config.http.drain.finish() * 2 + ENDING;
+    if tokio::time::timeout(bound, join_all(&mut parts)).await.is_err() {
+        tracing::warn!(
+            seconds = bound.as_secs(),
+            "parts of the core did not come to their end in time; they are cut off"
+        );
+        parts.shutdown().await;
+    }
+    match tokio::time::timeout(ENDING, replica::leave(&core)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => {
+            tracing::warn!(error = %anyhow::Error::new(error), "the core could not say that it stops; others will notice");
+        }
+        Err(_) => tracing::warn!("the core could not say in time that it stops; others will notice"),
+    }
+    end.cancel();
+    bonds.join_all().await;
+    if tokio::time::timeout(ENDING, core.store.close()).await.is_err() {
+        tracing::warn!("the database is left while something is at work in it; that is undone");
+    }
+    tracing::info!("the core has stopped");
+    first
+}
+
+/// Waits for all parts, and tells how they failed at their end.
+async fn join_all(parts: &mut JoinSet<anyhow::Result<()>>) {
     while let Some(joined) = parts.join_next().await {
         if let Err(error) = joined.context("a part of the core panicked").and_then(|result| result) {
             tracing::error!(error = format!("{error:#}"), "a part of the core failed at its end");
         }
     }
-    if let Err(error) = replica::leave(&core).await {
-        tracing::warn!(error = %anyhow::Error::new(error), "the core could not say that it stops; others will notice");
-    }
-    end.cancel();
-    bonds.join_all().await;
-    core.store.close().await;
-    tracing::info!("the core has stopped");
-    first
 }
 
 /// Every agent is a connection, and distributions allow a process a thousand files unless it asks for more.

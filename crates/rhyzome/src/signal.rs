@@ -37,8 +37,10 @@ pub enum Hint {
 pub enum Progress {
     /// A target's report on an object.
     Report(TargetId, Object),
-    /// A target's coming or going.
-    Target(TargetId),
+    /// A target's coming.
+    Came(TargetId),
+    /// A target's going.
+    Left(TargetId),
     /// Something else.
     Other,
 }
@@ -48,7 +50,8 @@ impl fmt::Display for Hint {
         match self {
             Self::Jobs(target) => write!(out, "jobs {target}"),
             Self::Progress(Progress::Report(target, object)) => write!(out, "report {target} {object}"),
-            Self::Progress(Progress::Target(target)) => write!(out, "target {target}"),
+            Self::Progress(Progress::Came(target)) => write!(out, "target {target}"),
+            Self::Progress(Progress::Left(target)) => write!(out, "left {target}"),
             Self::Progress(Progress::Other) => out.write_str("progress"),
             Self::Operation => out.write_str("operation"),
             Self::Event => out.write_str("event"),
@@ -61,7 +64,8 @@ impl FromStr for Hint {
     fn from_str(text: &str) -> Result<Self, ParseError> {
         match text.split_once(' ') {
             Some(("jobs", target)) => Ok(Self::Jobs(target.parse()?)),
-            Some(("target", target)) => Ok(Self::Progress(Progress::Target(target.parse()?))),
+            Some(("target", target)) => Ok(Self::Progress(Progress::Came(target.parse()?))),
+            Some(("left", target)) => Ok(Self::Progress(Progress::Left(target.parse()?))),
             Some(("report", report)) => {
                 let (target, object) = report.split_once(' ').ok_or_else(|| ParseError::new(text, "a hint"))?;
                 Ok(Self::Progress(Progress::Report(target.parse()?, object.parse()?)))
@@ -111,9 +115,14 @@ impl Signals {
         self.say(Hint::Progress(Progress::Report(target, object)));
     }
 
-    /// Says that a target came or went.
-    pub fn target(&self, target: TargetId) {
-        self.say(Hint::Progress(Progress::Target(target)));
+    /// Says that a target came.
+    pub fn came(&self, target: TargetId) {
+        self.say(Hint::Progress(Progress::Came(target)));
+    }
+
+    /// Says that a target left.
+    pub fn left(&self, target: TargetId) {
+        self.say(Hint::Progress(Progress::Left(target)));
     }
 
     /// Says that there is news of something else.
@@ -185,7 +194,7 @@ mod tests {
     fn hints_are_read_as_they_are_written() {
         let target = TargetId::from_bits(7);
         let object = Object::Network(types::NetworkId::from_bits(8));
-        let news = [Progress::Report(target, object), Progress::Target(target), Progress::Other];
+        let news = [Progress::Report(target, object), Progress::Came(target), Progress::Left(target), Progress::Other];
         for hint in news.map(Hint::Progress).into_iter().chain([Hint::Jobs(target), Hint::Operation, Hint::Event]) {
             assert_eq!(hint.to_string().parse::<Hint>().unwrap(), hint);
         }

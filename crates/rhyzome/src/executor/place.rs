@@ -7,7 +7,7 @@ use types::{InstanceId, TargetId};
 
 use super::step::Begun;
 use crate::core::Core;
-use crate::placement::{Candidate, GROUP_TAG, Need, Words, choose, fits};
+use crate::placement::{Candidate, GROUP_TAG, Need, Unplaced, Words, choose, fits};
 use crate::render::{read, spec};
 
 /// Places an instance, once.
@@ -19,6 +19,10 @@ pub async fn begin(core: &Core, session: &mut Session<'_, Write>, id: InstanceId
     let Some(taken) = takes(session, id).await? else {
         return Ok(Begun::NotYet("the image is not ready".to_owned()));
     };
+    // Thousands may wait for the first to come: they look no further.
+    if !session.is_any_connected(&caller, "hypervisor").await? {
+        return Ok(Begun::NotYet(Unplaced::NoneConnected.to_string()));
+    }
     let need = Need { taken, features: core.segments.feature().into_iter().collect() };
     let candidates = candidates(session, id).await?;
     match choose(&need, &candidates) {
