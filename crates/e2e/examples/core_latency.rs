@@ -3,6 +3,8 @@
 
 #[path = "measured/core.rs"]
 mod core;
+#[path = "measured/table.rs"]
+mod table;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -51,7 +53,7 @@ async fn main() -> Result<()> {
         client.create::<Instance>(&body).await?;
         accepted.push(began.elapsed());
     }
-    print("accept POST /v1/instances", &mut accepted);
+    print("accept of an instance", "p99 under 20 ms", &mut accepted);
     until("all instances are ready", async || {
         Ok(client.list::<Instance>().await?.iter().all(|instance| instance.state == State::Ready))
     })
@@ -65,7 +67,7 @@ async fn main() -> Result<()> {
         let arrived = timeout(PATIENCE, arrival(&router, object)).await.context("a job never arrived")?;
         reached.push(arrived.saturating_duration_since(answered));
     }
-    print("accepted request to job at agent", &mut reached);
+    print("from there to the job at its agent", "p99 under 10 ms", &mut reached);
     end.cancel();
     Ok(())
 }
@@ -90,7 +92,7 @@ fn join(core: &Core, dir: &Path, kind: &str, target: Arc<dyn Target>, end: Cance
     Ok(())
 }
 
-fn print(what: &str, times: &mut [Duration]) {
-    let [middle, most, longest] = [0.5, 0.99, 1.0].map(|share| quantile_ms(times, share));
-    println!("{what}: p50 {middle:.2} ms, p99 {most:.2} ms, longest {longest:.2} ms ({} times)", times.len());
+fn print(what: &str, aim: &str, times: &mut [Duration]) {
+    let [middle, most] = [0.5, 0.99].map(|share| quantile_ms(times, share));
+    table::row(&format!("{what}: p50, p99"), aim, &format!("{middle:.1}, {most:.1} ms"), "");
 }

@@ -36,6 +36,9 @@ const CALLERS: usize = 16;
 const CALLING: Duration = Duration::from_secs(5);
 /// Instances that are asked for one after the other.
 const LATE: usize = 300;
+/// Instances that are asked for when no host is there any more, and for how long the core is watched then.
+const WAITING: usize = 1_000;
+const IDLE: Duration = Duration::from_secs(10);
 
 /// How the core fares when there is much of it.
 #[derive(Parser)]
@@ -198,8 +201,22 @@ async fn many_things(options: &Options, behind: Behind, figures: &mut Figures) -
     pages(&core, instances, figures).await?;
     gets(&core, instances, figures).await?;
     accepts(&core.client, figures).await?;
+    simulation.stop();
+    waits(&mut core, figures).await
+}
+
+/// What a core does whose hosts are all gone while much is asked for, and how it ends.
+async fn waits(core: &mut Core<'_>, figures: &mut Figures) -> Result<()> {
+    for number in 0..WAITING {
+        made::<Instance>(&core.client, instance(&format!("waiting-{number}"), "room")).await?;
+    }
+    let before = core.processor_time()?;
+    sleep(IDLE).await;
+    let share = (core.processor_time()? - before).as_secs_f64() / IDLE.as_secs_f64() * 100.0;
+    let what = format!("{WAITING} creates wait for hosts that are gone: processor time");
+    figures.note(what, "", format!("{share:.0} %"));
     let ended = core.stop().await?.as_secs_f64();
-    figures.note("the core ends after SIGTERM", "under 10 s", format!("{ended:.1} s"));
+    figures.note("  and the core ends after SIGTERM", "under 10 s", format!("{ended:.1} s"));
     Ok(())
 }
 

@@ -2,6 +2,9 @@
 //! router's part, beside the same done by hand with qemu-img and virsh on the same libvirt.
 #![allow(clippy::unwrap_used)]
 
+#[path = "measured/table.rs"]
+mod table;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -30,10 +33,9 @@ fn main() {
         let ours: Vec<f64> = (0..INSTANCES).map(|number| create(&installation, &format!("ours-{number}"))).collect();
         let by_hand: Vec<f64> = (0..INSTANCES).map(|number| by_hand(&installation, number)).collect();
         let (ours, by_hand) = (middle(ours), middle(by_hand));
-        println!(
-            "instance create to running, less the router: {ours:.3} s; by hand: {by_hand:.3} s; ratio {:.2}",
-            ours / by_hand
-        );
+        table::row("an instance from create to running, less the router", "", &format!("{ours:.2} s"), "");
+        table::row("  by hand, with qemu-img and virsh", "", &format!("{by_hand:.2} s"), "");
+        table::row("  ratio", "under 1.2", &format!("{:.2}", ours / by_hand), "");
         installation.down();
     });
 }
@@ -43,7 +45,8 @@ fn print_memory(installation: &Installation) {
         let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
         let kilobytes: f64 = line.trim().trim_end_matches(" kB").parse().unwrap();
-        println!("memory of {name}, idle: {:.1} MB", kilobytes / 1024.0);
+        let aim = if name == "rhyzome" { "under 40 MB" } else { "under 20 MB" };
+        table::row(&format!("memory of {name}, idle"), aim, &format!("{:.1} MB", kilobytes / 1024.0), "");
     }
 }
 
