@@ -12,6 +12,7 @@ mod join;
 mod recover;
 mod rows;
 mod rpcd;
+mod run;
 mod section;
 pub mod table;
 mod user;

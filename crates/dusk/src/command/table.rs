@@ -1,7 +1,8 @@
 //! All commands. A line here is all that a command needs to be known to the parser and the help.
 
 use super::{
-    Argument, Command, Count, Flag, content, device, explain, group, history, init, join, recover, rpcd, section, user,
+    Argument, Command, Count, Flag, content, device, explain, group, history, init, join, recover, rpcd, run, section,
+    user,
 };
 
 /// What every command takes.
@@ -51,6 +52,13 @@ pub const COMMANDS: &[Command] = &[
             option("address", "HOST:PORT", "where other devices find this one"),
         ],
         run: init::run,
+    },
+    Command {
+        words: "run",
+        summary: "Run the node, until it is stopped",
+        arguments: &[],
+        flags: &[DIR, option("listen", "ADDRESS:PORT", "where to listen, over UDP and TCP ([::]:4747)")],
+        run: run::run,
     },
     Command {
         words: "invite",

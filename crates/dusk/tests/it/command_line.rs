@@ -345,3 +345,53 @@ fn a_groups_key_is_for_its_members_and_renewed_when_one_is_lost() {
     assert_eq!((seal.generation, seal.due), (2, false));
     assert_ne!(seal.key, public);
 }
+
+/// A node that runs, until it is dropped.
+struct Running(std::process::Child);
+
+impl Running {
+    fn start(node: &Node, listen: &str) -> Self {
+        let mut command = node.command(&["run", "--listen", listen]);
+        Self(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn until(what: &str, is_so: impl Fn() -> bool) {
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(120);
+    while !is_so() {
+        assert!(std::time::Instant::now() < deadline, "{what}");
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+}
+
+#[test]
+fn a_device_gets_its_sections_over_the_wire_and_keeps_them() {
+    let (master, ap) = (founded(), Node::new());
+    let at = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let (key, request) = (master.path("key"), ap.path("request"));
+    let (key, request) = (key.to_str().unwrap(), request.to_str().unwrap());
+    master.dusk(&["invite", "--group", "ap", "--file", key, "--address", &at], &[PASSWORD]).unwrap();
+    ap.dusk(&["join", "--file", key, "--name", "attic", "--request", request], &[]).unwrap();
+    master.dusk(&["device", "approve", "--request", request], &[PASSWORD]).unwrap();
+    master.dusk(&["set", "group/ap", "network.lan.ipaddr=192.0.2.77", "--yes"], &[PASSWORD]).unwrap();
+    let running = Running::start(&master, &at);
+    let asking = Running::start(&ap, "127.0.0.1:0");
+    let replica = ap.path("dusk/replica");
+    let has = |value: &str| {
+        std::fs::read(&replica).is_ok_and(|bytes| bytes.windows(value.len()).any(|window| window == value.as_bytes()))
+    };
+    until("the section arrives", || has("192.0.2.77"));
+    assert!(master.dusk(&["log"], &[]).unwrap_err().contains("in use by another dusk"));
+    // Killed and started again, both go on where they were.
+    drop((running, asking));
+    master.dusk(&["set", "group/ap", "network.lan.ipaddr=192.0.2.78", "--yes"], &[PASSWORD]).unwrap();
+    let _nodes = (Running::start(&master, &at), Running::start(&ap, "127.0.0.1:0"));
+    until("the change arrives", || has("192.0.2.78"));
+}
