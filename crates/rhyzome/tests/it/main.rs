@@ -6,6 +6,7 @@ mod certificate;
 mod document;
 mod enrolment;
 mod filter;
+mod generation;
 mod guard;
 mod idempotency;
 mod image_source;
