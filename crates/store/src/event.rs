@@ -64,7 +64,7 @@ impl<Mode> Session<'_, Mode> {
         let rows: Vec<Columns> = self
             .fetch_all(
                 sql("SELECT sequence, tenant, at, kind, resource, name, change, state, operation, message FROM event \
-                    WHERE sequence > $1 AND tenant LIKE $2 ORDER BY sequence LIMIT $3")
+                    WHERE sequence > $1 AND tenant LIKE $2 || '' ORDER BY sequence LIMIT $3")
                 .bind(counter(sequence))
                 .bind(caller.pattern())
                 .bind(i64::from(limit)),
@@ -100,7 +100,7 @@ impl Session<'_, Write> {
     pub async fn add_event(&mut self, caller: &Caller, event: &NewEvent<'_>) -> Result<()> {
         let row: Option<(String, String, String, String)> = self
             .fetch_optional(
-                sql("SELECT tenant, kind, name, state FROM resource WHERE id = $1 AND tenant LIKE $2")
+                sql("SELECT tenant, kind, name, state FROM resource WHERE id = $1 AND tenant LIKE $2 || ''")
                     .bind(event.resource.to_string())
                     .bind(caller.pattern()),
             )

@@ -28,7 +28,7 @@ impl<Mode> Session<'_, Mode> {
         let row: Option<(String, Option<String>, String)> = self
             .fetch_optional(
                 sql("SELECT request, operation, body FROM answer \
-                    WHERE token = $1 AND key = $2 AND tenant LIKE $3 AND created_at > $4")
+                    WHERE token = $1 AND key = $2 AND tenant LIKE $3 || '' AND created_at > $4")
                 .bind(token.to_string())
                 .bind(key)
                 .bind(caller.pattern())

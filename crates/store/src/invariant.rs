@@ -197,14 +197,14 @@ impl<Mode> Session<'_, Mode> {
 
     /// The ids of all resources.
     pub async fn resource_ids(&mut self, caller: &Caller) -> Result<Vec<ResourceId>> {
-        let statement = sql("SELECT id FROM resource WHERE tenant LIKE $1 ORDER BY id").bind(caller.pattern());
+        let statement = sql("SELECT id FROM resource WHERE tenant LIKE $1 || '' ORDER BY id").bind(caller.pattern());
         let ids: Vec<String> = self.fetch_scalars(statement).await?;
         ids.iter().map(|id| parse("resource.id", id)).collect()
     }
 
     /// The ids of all secrets.
     pub async fn secret_ids(&mut self, caller: &Caller) -> Result<Vec<SecretId>> {
-        let statement = sql("SELECT id FROM secret WHERE tenant LIKE $1 ORDER BY id").bind(caller.pattern());
+        let statement = sql("SELECT id FROM secret WHERE tenant LIKE $1 || '' ORDER BY id").bind(caller.pattern());
         let ids: Vec<String> = self.fetch_scalars(statement).await?;
         ids.iter().map(|id| parse("secret.id", id)).collect()
     }

@@ -69,7 +69,7 @@ macro_rules! select_held {
 impl<Mode> Session<'_, Mode> {
     /// All that targets said they hold.
     pub async fn inventory(&mut self, caller: &Caller) -> Result<Vec<HeldRow>> {
-        let statement = sql(select_held!("WHERE t.tenant LIKE $1 ORDER BY t.name, i.object"));
+        let statement = sql(select_held!("WHERE t.tenant LIKE $1 || '' ORDER BY t.name, i.object"));
         let rows: Vec<Columns> = self.fetch_all(statement.bind(caller.pattern())).await?;
         rows.into_iter().map(HeldRow::try_from).collect()
     }
@@ -77,7 +77,7 @@ impl<Mode> Session<'_, Mode> {
     /// What targets hold and no job is about.
     pub async fn orphans(&mut self, caller: &Caller) -> Result<Vec<HeldRow>> {
         let statement = sql(select_held!(
-            "WHERE t.tenant LIKE $1 AND NOT EXISTS \
+            "WHERE t.tenant LIKE $1 || '' AND NOT EXISTS \
              (SELECT 1 FROM job j WHERE j.target = i.target AND j.object = i.object) ORDER BY t.name, i.object"
         ));
         let rows: Vec<Columns> = self.fetch_all(statement.bind(caller.pattern())).await?;

@@ -132,7 +132,7 @@ impl<Mode> Session<'_, Mode> {
     pub async fn job(&mut self, caller: &Caller, target: TargetId, object: &str) -> Result<Option<JobRow>> {
         let columns: Option<Columns> = self
             .fetch_optional(
-                sql(select_jobs!("WHERE target = $1 AND object = $2 AND tenant LIKE $3"))
+                sql(select_jobs!("WHERE target = $1 AND object = $2 AND tenant LIKE $3 || ''"))
                     .bind(target.to_string())
                     .bind(object)
                     .bind(caller.pattern()),
@@ -145,7 +145,7 @@ impl<Mode> Session<'_, Mode> {
     pub async fn jobs_of_target(&mut self, caller: &Caller, target: TargetId) -> Result<Vec<JobRow>> {
         let rows: Vec<Columns> = self
             .fetch_all(
-                sql(select_jobs!("WHERE target = $1 AND tenant LIKE $2 ORDER BY object"))
+                sql(select_jobs!("WHERE target = $1 AND tenant LIKE $2 || '' ORDER BY object"))
                     .bind(target.to_string())
                     .bind(caller.pattern()),
             )
@@ -156,7 +156,7 @@ impl<Mode> Session<'_, Mode> {
     /// The jobs of a target that it has not answered in their newest rendering.
     pub async fn unanswered_jobs(&mut self, caller: &Caller, target: TargetId) -> Result<Vec<JobRow>> {
         let rows: Vec<Columns> = self.fetch_all(sql(select_jobs!(
-            "WHERE target = $1 AND tenant LIKE $2 AND (reported_epoch <> epoch OR reported_revision <> revision) \
+            "WHERE target = $1 AND tenant LIKE $2 || '' AND (reported_epoch <> epoch OR reported_revision <> revision) \
              ORDER BY object"
         ))
         .bind(target.to_string())
@@ -169,7 +169,7 @@ impl<Mode> Session<'_, Mode> {
     pub async fn jobs_of_resource(&mut self, caller: &Caller, resource: ResourceId) -> Result<Vec<JobRow>> {
         let rows: Vec<Columns> = self
             .fetch_all(
-                sql(select_jobs!("WHERE resource = $1 AND tenant LIKE $2 ORDER BY target, object"))
+                sql(select_jobs!("WHERE resource = $1 AND tenant LIKE $2 || '' ORDER BY target, object"))
                     .bind(resource.to_string())
                     .bind(caller.pattern()),
             )

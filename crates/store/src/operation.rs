@@ -146,7 +146,9 @@ impl<Mode> Session<'_, Mode> {
     pub async fn operation(&mut self, caller: &Caller, id: OperationId) -> Result<OperationRow> {
         let columns: Option<Columns> = self
             .fetch_optional(
-                sql(select_operations!("WHERE id = $1 AND tenant LIKE $2")).bind(id.to_string()).bind(caller.pattern()),
+                sql(select_operations!("WHERE id = $1 AND tenant LIKE $2 || ''"))
+                    .bind(id.to_string())
+                    .bind(caller.pattern()),
             )
             .await?;
         let columns = columns.ok_or_else(|| StoreError::not_found(id))?;
@@ -170,7 +172,7 @@ impl<Mode> Session<'_, Mode> {
         let before = before.map_or_else(|| "oq".to_owned(), |id| id.to_string());
         let rows: Vec<Columns> = self
             .fetch_all(
-                sql(select_operations!("WHERE tenant LIKE $1 AND id < $2 ORDER BY id DESC LIMIT $3"))
+                sql(select_operations!("WHERE tenant LIKE $1 || '' AND id < $2 ORDER BY id DESC LIMIT $3"))
                     .bind(caller.pattern())
                     .bind(&before)
                     .bind(i64::from(limit)),
@@ -179,7 +181,7 @@ impl<Mode> Session<'_, Mode> {
         let steps: Vec<StepColumns> = self
             .fetch_all(
                 sql("SELECT operation, position, name, state, reason, awaits FROM step WHERE operation IN \
-                     (SELECT id FROM operation WHERE tenant LIKE $1 AND id < $2 ORDER BY id DESC LIMIT $3) \
+                     (SELECT id FROM operation WHERE tenant LIKE $1 || '' AND id < $2 ORDER BY id DESC LIMIT $3) \
                      ORDER BY operation DESC, position")
                 .bind(caller.pattern())
                 .bind(before)
@@ -198,7 +200,7 @@ impl<Mode> Session<'_, Mode> {
     /// The operation under way on a resource.
     pub async fn active_operation(&mut self, caller: &Caller, resource: ResourceId) -> Result<Option<OperationId>> {
         let id: Option<String> = self.fetch_optional_scalar(sql(
-            "SELECT id FROM operation WHERE resource = $1 AND state IN ('pending', 'running') AND tenant LIKE $2",
+            "SELECT id FROM operation WHERE resource = $1 AND state IN ('pending', 'running') AND tenant LIKE $2 || ''",
         )
         .bind(resource.to_string())
         .bind(caller.pattern()))
@@ -242,7 +244,7 @@ impl Session<'_, Write> {
         self.execute(
             sql("UPDATE operation SET state = 'cancelled', owner = NULL, attempt = attempt + 1, reason = $4, \
                 updated_at = $1, finished_at = $1 \
-                WHERE resource = $2 AND state IN ('pending', 'running') AND tenant LIKE $3")
+                WHERE resource = $2 AND state IN ('pending', 'running') AND tenant LIKE $3 || ''")
             .bind(self.now())
             .bind(resource.to_string())
             .bind(caller.pattern())
@@ -257,7 +259,7 @@ impl Session<'_, Write> {
         let done = self
             .execute(
                 sql("UPDATE operation SET cancel_reason = $1 \
-                     WHERE id = $2 AND state IN ('pending', 'running') AND tenant LIKE $3")
+                     WHERE id = $2 AND state IN ('pending', 'running') AND tenant LIKE $3 || ''")
                 .bind(reason)
                 .bind(id.to_string())
                 .bind(caller.pattern()),
@@ -270,7 +272,7 @@ impl Session<'_, Write> {
     pub async fn prolong_operation(&mut self, caller: &Caller, id: OperationId, deadline_at: i64) -> Result<()> {
         self.execute(
             sql("UPDATE operation SET deadline_at = $1 \
-                 WHERE id = $2 AND state IN ('pending', 'running') AND tenant LIKE $3")
+                 WHERE id = $2 AND state IN ('pending', 'running') AND tenant LIKE $3 || ''")
             .bind(deadline_at)
             .bind(id.to_string())
             .bind(caller.pattern()),

@@ -107,7 +107,7 @@ impl<Mode> Session<'_, Mode> {
     pub async fn placement(&mut self, caller: &Caller, instance: InstanceId) -> Result<Option<TargetId>> {
         let hypervisor: Option<String> = self
             .fetch_optional_scalar(
-                sql("SELECT hypervisor FROM placement WHERE instance = $1 AND tenant LIKE $2")
+                sql("SELECT hypervisor FROM placement WHERE instance = $1 AND tenant LIKE $2 || ''")
                     .bind(instance.to_string())
                     .bind(caller.pattern()),
             )
@@ -119,7 +119,7 @@ impl<Mode> Session<'_, Mode> {
     pub async fn taken(&mut self, caller: &Caller, instance: InstanceId) -> Result<Taken> {
         let row: Option<(i64, i64, i64)> = self
             .fetch_optional(
-                sql("SELECT vcpus, memory_mib, disk_bytes FROM placement WHERE instance = $1 AND tenant LIKE $2")
+                sql("SELECT vcpus, memory_mib, disk_bytes FROM placement WHERE instance = $1 AND tenant LIKE $2 || ''")
                     .bind(instance.to_string())
                     .bind(caller.pattern()),
             )
@@ -143,7 +143,7 @@ impl<Mode> Session<'_, Mode> {
                     LEFT JOIN (SELECT hypervisor, COUNT(*) AS instances, CAST(SUM(vcpus) AS BIGINT) AS vcpus, \
                     CAST(SUM(memory_mib) AS BIGINT) AS memory_mib, CAST(SUM(disk_bytes) AS BIGINT) AS disk_bytes \
                     FROM placement GROUP BY hypervisor) p ON p.hypervisor = t.id \
-                    WHERE t.kind = 'hypervisor' AND t.tenant LIKE $1 ORDER BY t.id")
+                    WHERE t.kind = 'hypervisor' AND t.tenant LIKE $1 || '' ORDER BY t.id")
                 .bind(caller.pattern()),
             )
             .await?;
@@ -162,7 +162,7 @@ impl<Mode> Session<'_, Mode> {
                 sql("SELECT p.hypervisor, COUNT(*) FROM tag mine \
                     JOIN tag t ON t.tenant = mine.tenant AND t.name = mine.name AND t.value = mine.value \
                     JOIN placement p ON p.instance = t.resource \
-                    WHERE mine.resource = $1 AND mine.name = $2 AND p.instance <> $1 AND mine.tenant LIKE $3 \
+                    WHERE mine.resource = $1 AND mine.name = $2 AND p.instance <> $1 AND mine.tenant LIKE $3 || '' \
                     GROUP BY p.hypervisor")
                 .bind(instance.to_string())
                 .bind(tag)
@@ -177,7 +177,7 @@ impl<Mode> Session<'_, Mode> {
         let rows = self
             .fetch_all(
                 sql("SELECT p.hypervisor, COUNT(*) FROM reference f JOIN placement p ON p.instance = f.source \
-                    WHERE f.target = $1 AND p.tenant LIKE $2 GROUP BY p.hypervisor")
+                    WHERE f.target = $1 AND p.tenant LIKE $2 || '' GROUP BY p.hypervisor")
                 .bind(resource.to_string())
                 .bind(caller.pattern()),
             )
@@ -189,7 +189,7 @@ impl<Mode> Session<'_, Mode> {
     pub async fn holders(&mut self, caller: &Caller, object: &str) -> Result<BTreeSet<TargetId>> {
         let rows: Vec<String> = self
             .fetch_scalars(
-                sql("SELECT target FROM job WHERE object = $1 AND desired IS NOT NULL AND tenant LIKE $2")
+                sql("SELECT target FROM job WHERE object = $1 AND desired IS NOT NULL AND tenant LIKE $2 || ''")
                     .bind(object)
                     .bind(caller.pattern()),
             )
@@ -201,7 +201,7 @@ impl<Mode> Session<'_, Mode> {
     pub async fn placed_on(&mut self, caller: &Caller, hypervisor: TargetId) -> Result<Vec<InstanceId>> {
         let rows: Vec<String> = self
             .fetch_scalars(
-                sql("SELECT instance FROM placement WHERE hypervisor = $1 AND tenant LIKE $2 ORDER BY instance")
+                sql("SELECT instance FROM placement WHERE hypervisor = $1 AND tenant LIKE $2 || '' ORDER BY instance")
                     .bind(hypervisor.to_string())
                     .bind(caller.pattern()),
             )
@@ -246,7 +246,7 @@ impl Session<'_, Write> {
     pub async fn take(&mut self, caller: &Caller, instance: InstanceId, taken: Taken) -> Result<()> {
         self.execute(
             sql("UPDATE placement SET vcpus = $1, memory_mib = $2, disk_bytes = $3 \
-                WHERE instance = $4 AND tenant LIKE $5")
+                WHERE instance = $4 AND tenant LIKE $5 || ''")
             .bind(counter(taken.vcpus))
             .bind(counter(taken.memory_mib))
             .bind(counter(taken.disk_bytes))
@@ -260,7 +260,7 @@ impl Session<'_, Write> {
     /// Takes an instance off a hypervisor that does not run it any more, or was declared lost.
     pub async fn displace(&mut self, caller: &Caller, instance: InstanceId) -> Result<()> {
         self.execute(
-            sql("DELETE FROM placement WHERE instance = $1 AND tenant LIKE $2")
+            sql("DELETE FROM placement WHERE instance = $1 AND tenant LIKE $2 || ''")
                 .bind(instance.to_string())
                 .bind(caller.pattern()),
         )

@@ -150,7 +150,7 @@ impl<Mode> Session<'_, Mode> {
     /// One resource.
     pub async fn resource(&mut self, caller: &Caller, id: ResourceId) -> Result<ResourceRow> {
         let values = vec![id.to_string().into(), caller.pattern().into()];
-        let found = self.select(Condition::new(SELECT).and("WHERE r.id = ? AND r.tenant LIKE ?", values)).await?;
+        let found = self.select(Condition::new(SELECT).and("WHERE r.id = ? AND r.tenant LIKE ? || ''", values)).await?;
         found.into_iter().next().ok_or_else(|| StoreError::not_found(id))
     }
 
@@ -163,7 +163,7 @@ impl<Mode> Session<'_, Mode> {
         name: &ResourceName,
     ) -> Result<ResourceRow> {
         let values = vec![tenant.as_str().into(), kind.into(), name.as_str().into(), caller.pattern().into()];
-        let which = "WHERE r.tenant = ? AND r.kind = ? AND r.name = ? AND r.tenant LIKE ?";
+        let which = "WHERE r.tenant = ? AND r.kind = ? AND r.name = ? AND r.tenant LIKE ? || ''";
         let found = self.select(Condition::new(SELECT).and(which, values)).await?;
         found.into_iter().next().ok_or_else(|| StoreError::not_found(format!("{kind} {name}")))
     }
@@ -178,7 +178,7 @@ impl<Mode> Session<'_, Mode> {
     ) -> Result<ResourceId> {
         let found: Option<String> = self
             .fetch_optional_scalar(
-                sql("SELECT id FROM resource WHERE tenant = $1 AND kind = $2 AND name = $3 AND tenant LIKE $4")
+                sql("SELECT id FROM resource WHERE tenant = $1 AND kind = $2 AND name = $3 AND tenant LIKE $4 || ''")
                     .bind(tenant.as_str())
                     .bind(kind)
                     .bind(name.as_str())
@@ -211,7 +211,7 @@ impl<Mode> Session<'_, Mode> {
         let after = after.map(|id| id.to_string()).unwrap_or_default();
         let wanted = Condition::new(SELECT)
             .and(
-                "WHERE r.kind = ? AND r.tenant LIKE ? AND r.id > ?",
+                "WHERE r.kind = ? AND r.tenant LIKE ? || '' AND r.id > ?",
                 vec![kind.into(), caller.pattern().into(), after.as_str().into()],
             )
             .and_filter(filter, &after)
@@ -224,7 +224,7 @@ impl<Mode> Session<'_, Mode> {
         let (ids, mut found): (Vec<_>, _) = (ids.iter().collect(), Vec::with_capacity(ids.len()));
         for some in ids.chunks(AT_ONCE) {
             let mut wanted =
-                Condition::new(SELECT).and("WHERE r.tenant LIKE ? AND r.id IN (", vec![caller.pattern().into()]);
+                Condition::new(SELECT).and("WHERE r.tenant LIKE ? || '' AND r.id IN (", vec![caller.pattern().into()]);
             for (place, id) in some.iter().enumerate() {
                 wanted = wanted.and(if place == 0 { "?" } else { ", ?" }, vec![id.to_string().into()]);
             }
@@ -238,7 +238,7 @@ impl<Mode> Session<'_, Mode> {
         let rows: Vec<(String, String)> = self
             .fetch_all(
                 sql("SELECT r.id, r.name FROM reference f JOIN resource r ON r.id = f.source \
-                    WHERE f.target = $1 AND f.tenant LIKE $2 ORDER BY r.id LIMIT 100")
+                    WHERE f.target = $1 AND f.tenant LIKE $2 || '' ORDER BY r.id LIMIT 100")
                 .bind(target.to_string())
                 .bind(caller.pattern()),
             )
@@ -250,7 +250,7 @@ impl<Mode> Session<'_, Mode> {
     pub async fn tenant_of(&mut self, caller: &Caller, id: ResourceId) -> Result<TenantName> {
         let tenant: Option<String> = self
             .fetch_optional_scalar(
-                sql("SELECT tenant FROM resource WHERE id = $1 AND tenant LIKE $2")
+                sql("SELECT tenant FROM resource WHERE id = $1 AND tenant LIKE $2 || ''")
                     .bind(id.to_string())
                     .bind(caller.pattern()),
             )
@@ -355,7 +355,7 @@ impl Session<'_, Write> {
     pub async fn fill_in(&mut self, caller: &Caller, id: ResourceId, spec: &serde_json::Value) -> Result<()> {
         let done = self
             .execute(
-                sql("UPDATE resource SET spec = $1 WHERE id = $2 AND tenant LIKE $3")
+                sql("UPDATE resource SET spec = $1 WHERE id = $2 AND tenant LIKE $3 || ''")
                     .bind(spec.to_string())
                     .bind(id.to_string())
                     .bind(caller.pattern()),
@@ -375,7 +375,7 @@ impl Session<'_, Write> {
         let done = self
             .execute(
                 sql("UPDATE resource SET name = $1, spec = $2, generation = generation + 1, updated_at = $3 \
-                    WHERE id = $4 AND tenant LIKE $5")
+                    WHERE id = $4 AND tenant LIKE $5 || ''")
                 .bind(name.as_str())
                 .bind(spec.to_string())
                 .bind(self.now())
@@ -390,7 +390,7 @@ impl Session<'_, Write> {
     pub async fn set_state(&mut self, caller: &Caller, id: ResourceId, state: &str) -> Result<()> {
         let done = self
             .execute(
-                sql("UPDATE resource SET state = $1, updated_at = $2 WHERE id = $3 AND tenant LIKE $4")
+                sql("UPDATE resource SET state = $1, updated_at = $2 WHERE id = $3 AND tenant LIKE $4 || ''")
                     .bind(state)
                     .bind(self.now())
                     .bind(id.to_string())
@@ -404,7 +404,7 @@ impl Session<'_, Write> {
     pub async fn set_status(&mut self, caller: &Caller, id: ResourceId, status: &serde_json::Value) -> Result<()> {
         let done = self
             .execute(
-                sql("UPDATE status SET body = $1, updated_at = $2 WHERE resource = $3 AND tenant LIKE $4")
+                sql("UPDATE status SET body = $1, updated_at = $2 WHERE resource = $3 AND tenant LIKE $4 || ''")
                     .bind(status.to_string())
                     .bind(self.now())
                     .bind(id.to_string())
@@ -478,7 +478,7 @@ impl Session<'_, Write> {
     /// lost is told when it comes back: its tombstones stay.
     pub async fn forget_resource(&mut self, caller: &Caller, id: ResourceId) -> Result<()> {
         self.execute(
-            sql("DELETE FROM job WHERE resource = $1 AND tenant LIKE $2 AND desired IS NULL \
+            sql("DELETE FROM job WHERE resource = $1 AND tenant LIKE $2 || '' AND desired IS NULL \
                 AND (NOT EXISTS (SELECT 1 FROM target WHERE target.id = job.target AND lost_at IS NOT NULL) \
                 OR (outcome = 'applied' AND reported_epoch = epoch AND reported_revision = revision))")
             .bind(id.to_string())
@@ -487,7 +487,7 @@ impl Session<'_, Write> {
         .await?;
         let done = self
             .execute(
-                sql("DELETE FROM resource WHERE id = $1 AND tenant LIKE $2")
+                sql("DELETE FROM resource WHERE id = $1 AND tenant LIKE $2 || ''")
                     .bind(id.to_string())
                     .bind(caller.pattern()),
             )

@@ -66,7 +66,7 @@ impl<Mode> Session<'_, Mode> {
     ) -> Result<Option<SecretId>> {
         let found: Option<String> = self
             .fetch_optional_scalar(
-                sql("SELECT id FROM secret WHERE resource = $1 AND purpose = $2 AND tenant LIKE $3")
+                sql("SELECT id FROM secret WHERE resource = $1 AND purpose = $2 AND tenant LIKE $3 || ''")
                     .bind(resource.to_string())
                     .bind(purpose)
                     .bind(caller.pattern()),
@@ -79,7 +79,7 @@ impl<Mode> Session<'_, Mode> {
     pub async fn secret(&mut self, caller: &Caller, id: SecretId) -> Result<SecretText> {
         let sealed: Option<Vec<u8>> = self
             .fetch_optional_scalar(
-                sql("SELECT sealed FROM secret WHERE id = $1 AND tenant LIKE $2")
+                sql("SELECT sealed FROM secret WHERE id = $1 AND tenant LIKE $2 || ''")
                     .bind(id.to_string())
                     .bind(caller.pattern()),
             )

@@ -102,7 +102,7 @@ impl<Mode> Session<'_, Mode> {
             .fetch_all(
                 sql("SELECT a.id, a.target, t.tenant, t.kind, t.name, a.connected, a.software, a.protocol, \
                      a.last_seen_at, a.revoked_at, a.refused_at, a.certificate_until FROM agent a JOIN target t ON t.id = a.target \
-                     WHERE t.tenant LIKE $1 ORDER BY t.name, a.id LIMIT 10000")
+                     WHERE t.tenant LIKE $1 || '' ORDER BY t.name, a.id LIMIT 10000")
                 .bind(caller.pattern()),
             )
             .await?;
