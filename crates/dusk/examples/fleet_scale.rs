@@ -27,7 +27,8 @@ const CYCLE: u16 = 30;
 fn main() -> Result<()> {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
     match arguments.as_slice() {
-        [role, count] if role == "master" => master::serve(count.parse()?, CYCLE),
+        [role, count, file] if role == "founder" => founded::found(count.parse()?, file.as_ref()),
+        [role, file] if role == "master" => master::serve(file.as_ref(), CYCLE),
         [count] => measure(count.parse()?),
         _ => measure(10_000),
     }
@@ -36,12 +37,16 @@ fn main() -> Result<()> {
 fn measure(count: u32) -> Result<()> {
     let began = Instant::now();
     let mut master = Master::start(count)?;
-    println!("{count} devices enrolled in {:.1} s; master {:.1} MB", began.elapsed().as_secs_f64(), master.memory()?);
+    println!(
+        "{count} devices founded and read in {:.1} s; master {:.1} MB",
+        began.elapsed().as_secs_f64(),
+        master.memory()?
+    );
 
     let cycle = Duration::from_secs(u64::from(CYCLE));
     let mut devices = Devices::new(count, &master.ready, cycle);
     let began = Instant::now();
-    while devices.connected() < count && began.elapsed() < cycle * 3 {
+    while devices.connected() < count && began.elapsed() < cycle * 6 {
         devices.run(Duration::from_millis(500))?;
     }
     ensure!(devices.connected() == count, "{} of {count} devices reached the master", devices.connected());

@@ -18,7 +18,7 @@ use crate::log::{Log, Record, RecordRefusal};
 use crate::replica::{ProvenCheckpoint, ShippedSection, prefixes};
 use crate::signed::Signed;
 use crate::submission::Submission;
-use crate::voter::{Electorate, Ledger};
+use crate::voter::{Electorate, Ledger, Record as Decided};
 use crate::{ChangeId, DeviceId, Hash, Head, Heads, LogIndex, NodeSecret, NoiseKey, SectionPath};
 
 /// Decided submissions that changed nothing, for people to look at.
@@ -54,7 +54,7 @@ pub struct Archive {
     members: (Head, BTreeMap<NoiseKey, DeviceId>),
     checkpoint: Option<Certified>,
     /// Records in the form to decide again from.
-    submissions: Vec<Vec<u8>>,
+    submissions: Vec<Decided>,
     pending: VecDeque<Vec<u8>>,
     statuses: VecDeque<(DeviceId, Vec<u8>)>,
     requests: VecDeque<Vec<u8>>,
@@ -127,7 +127,7 @@ impl Archive {
     pub fn records(&self) -> impl Iterator<Item = Submission> {
         let fleet = self.log.authority().fleet();
         let mut next = 0;
-        let decided = self.submissions.iter().filter_map(move |bytes| Submission::from_bytes(bytes, fleet).ok());
+        let decided = self.submissions.iter().filter_map(move |record| Submission::from_bytes(&record.0, fleet).ok());
         decided.filter(move |submission| {
             let stands = self.outcomes.get(&submission.id()) == Some(&Ok(next));
             next += u64::from(stands);
@@ -232,10 +232,10 @@ impl Ledger for Archive {
         self.decided
     }
 
-    fn append(&mut self, record: &[u8]) {
+    fn append(&mut self, record: &Decided) {
         self.decided += 1;
-        self.submissions.push(record.to_vec());
-        self.decide(record);
+        self.submissions.push(record.clone());
+        self.decide(&record.0);
     }
 
     fn rewind(&mut self, length: LogIndex) {

@@ -71,7 +71,7 @@ pub trait Ledger {
     /// How many records it holds.
     fn length(&self) -> LogIndex;
     /// Takes the next record: applies it, or notes why it changes nothing. One that came before changes nothing.
-    fn append(&mut self, record: &[u8]);
+    fn append(&mut self, record: &Record);
     /// Goes back to the first `length` records.
     fn rewind(&mut self, length: LogIndex);
     /// Who votes as of the records so far.
@@ -173,7 +173,7 @@ impl Voter {
         let configuration = voter.journal.configuration().0;
         voter.electorate = ledger.electorate();
         for record in voter.journal.decided_from(ledger.length(), usize::MAX) {
-            ledger.append(&record.0);
+            ledger.append(&record);
             voter.electorate = ledger.electorate();
             if voter.electorate.configuration > configuration {
                 break;
@@ -400,7 +400,7 @@ impl Voter {
         ledger.rewind(branch);
         for record in records.into_iter().skip(common) {
             self.journal.adopt(std::slice::from_ref(&record));
-            ledger.append(&record.0);
+            ledger.append(&record);
             self.electorate = ledger.electorate();
             if self.electorate.configuration >= to {
                 break;
@@ -414,7 +414,7 @@ impl Voter {
     fn apply(&mut self, ledger: &mut impl Ledger) {
         self.collect();
         while let Some(record) = self.journal.decided_at(ledger.length()) {
-            ledger.append(&record.0);
+            ledger.append(&record);
             self.waiting.retain(|waiting| *waiting != record);
             if ledger.electorate() == self.electorate {
                 self.sign(ledger);
@@ -503,8 +503,8 @@ impl Voter {
             PaxosMsg::Promise(message) => message.log_sync.as_ref(),
             _ => None,
         };
-        let state = self.journal.state();
-        sync.is_none_or(|sync| (state.decided..=state.records.len()).contains(&sync.sync_idx))
+        let (records, decided) = self.journal.lengths();
+        sync.is_none_or(|sync| (decided..=records).contains(&sync.sync_idx))
     }
 
     fn sign(&mut self, ledger: &mut impl Ledger) {

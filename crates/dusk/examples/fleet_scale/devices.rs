@@ -77,6 +77,8 @@ pub struct Devices {
     sockets: Vec<UdpSocket>,
     by_index: BTreeMap<Index, usize>,
     due: BinaryHeap<Reverse<(u64, usize)>>,
+    /// When each is to be looked at next.
+    planned: Vec<u64>,
     clock: Clock,
     traffic: Traffic,
     jobs: Sender<(usize, Heads)>,
@@ -109,8 +111,8 @@ impl Devices {
             let (waiting, finished, master) = (Arc::clone(&waiting), finished.clone(), *master);
             std::thread::spawn(move || catch_up_for_all(&waiting, &finished, &master, key));
         }
-        let due =
-            devices.iter().enumerate().map(|(at, device)| Reverse((device.asker.due().as_millis(), at))).collect();
+        let planned: Vec<_> = devices.iter().map(|device| device.asker.due().as_millis()).collect();
+        let due = planned.iter().enumerate().map(|(at, due)| Reverse((*due, at))).collect();
         Self {
             devices,
             master: *master,
@@ -118,6 +120,7 @@ impl Devices {
             sockets: (0..SOCKETS).map(socket).collect(),
             by_index: BTreeMap::new(),
             due,
+            planned,
             clock,
             traffic: Traffic::default(),
             jobs,
@@ -158,6 +161,10 @@ impl Devices {
                 break;
             }
             self.due.pop();
+            // What was heard since has put it off.
+            if due != self.planned[at] {
+                continue;
+            }
             is_busy = true;
             match self.devices[at].asker.poll(now, &mut System) {
                 Some(Step::Ask { fresh, .. }) => self.ask(at, fresh)?,
@@ -249,7 +256,8 @@ impl Devices {
     }
 
     fn schedule(&mut self, at: usize) {
-        self.due.push(Reverse((self.devices[at].asker.due().as_millis(), at)));
+        self.planned[at] = self.devices[at].asker.due().as_millis();
+        self.due.push(Reverse((self.planned[at], at)));
     }
 
     fn send(&self, at: usize, datagram: &[u8]) {

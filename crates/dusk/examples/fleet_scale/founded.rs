@@ -1,8 +1,12 @@
 //! The fleet that is measured; numbers give its keys, so that both processes know them.
 
+use std::path::Path;
+
 use fleet::authority::{Authority, Genesis, Statement, Trust};
+use fleet::cbor;
 use fleet::log::Record;
 use fleet::submission::Submission;
+use fleet::voter::{Record as Decided, Voter};
 use fleet::{DeviceId, FleetId, NodeSecret, Role, Signed, bind};
 
 /// The founder's number, the recovery key's, and the master's.
@@ -26,14 +30,15 @@ pub fn fleet() -> FleetId {
     Genesis::fleet(&genesis())
 }
 
-/// What the founder decides: the master, so many devices, and who votes.
-pub fn submissions(count: u32) -> anyhow::Result<Vec<Vec<u8>>> {
+/// Writes the journal of a founder who has decided on the master, so many devices, and who votes. It has a process of its
+/// own, so that its memory is not the master's.
+pub fn found(count: u32, file: &Path) -> anyhow::Result<()> {
     let mut authority = Authority::new(genesis())?;
-    let mut submissions = Vec::new();
+    let mut submissions: Vec<Decided> = Vec::new();
     let mut say = |statement: &Statement| {
         let signed = authority.sign(statement, &secret(FOUNDER));
         authority.append(signed.clone())?;
-        submissions.push(Submission { record: Record::Authority(signed), content: None }.to_bytes());
+        submissions.push(Submission { record: Record::Authority(signed), content: None }.to_bytes().into());
         anyhow::Ok(())
     };
     say(&device(MASTER, "master")?)?;
@@ -42,7 +47,14 @@ pub fn submissions(count: u32) -> anyhow::Result<Vec<Vec<u8>>> {
     }
     let master = DeviceId::first_known_by(&secret(MASTER).public());
     say(&Statement::Voters { voters: vec![(master, Role::Master)] })?;
-    Ok(submissions)
+    let writes = Voter::found(&submissions).into_iter().map(cbor::Blob).collect::<Vec<_>>();
+    Ok(std::fs::write(file, cbor::to_bytes(&writes))?)
+}
+
+/// Reads that journal.
+pub fn journal(file: &Path) -> anyhow::Result<Vec<Vec<u8>>> {
+    let writes: Vec<cbor::Blob> = cbor::from_bytes(&std::fs::read(file)?, usize::MAX)?;
+    Ok(writes.into_iter().map(|write| write.0).collect())
 }
 
 fn device(number: u32, name: &str) -> anyhow::Result<Statement> {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::time::Duration;
@@ -15,9 +16,9 @@ use fleet::log::Record;
 use fleet::node::{Circumstances, Flash, Node, Serving};
 use fleet::replica::Replica;
 use fleet::submission::Submission;
-use fleet::voter::{Record as Decided, Voter};
+use fleet::voter::Voter;
 
-use crate::founded::{FOUNDER, MASTER, fleet, genesis, secret, submissions};
+use crate::founded::{FOUNDER, MASTER, fleet, genesis, journal, secret};
 
 /// Nothing has to last here.
 struct Nowhere;
@@ -28,14 +29,11 @@ impl Disk for Nowhere {
     }
 }
 
-pub fn serve(count: u32, cycle: u16) -> Result<()> {
+pub fn serve(file: &Path, cycle: u16) -> Result<()> {
     let clock = Clock::start();
     let own = secret(MASTER);
     let key = own.public().noise;
-    let journal = {
-        let submissions: Vec<Decided> = submissions(count)?.into_iter().map(Into::into).collect();
-        Voter::found(&submissions)
-    };
+    let journal = journal(file)?;
     let mut archive = Archive::new(genesis(), Arc::new(secret(MASTER)))?;
     let voter = Voter::restore(key, journal.iter().map(Vec::as_slice), false, &mut archive, clock.now());
     drop(journal);

@@ -27,8 +27,13 @@ pub struct Ready {
 
 impl Master {
     pub fn start(count: u32) -> Result<Self> {
-        let mut command = Command::new(std::env::current_exe()?);
-        let command = command.args(["master", &count.to_string()]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let program = std::env::current_exe()?;
+        let directory = tempfile::tempdir()?;
+        let file = directory.path().join("journal");
+        let founder = Command::new(&program).args(["founder", &count.to_string()]).arg(&file).status()?;
+        ensure!(founder.success(), "the fleet is founded");
+        let mut command = Command::new(program);
+        let command = command.arg("master").arg(&file).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().context("start the master")?;
         let stdin = child.stdin.take().context("its input")?;
         let mut said = BufReader::new(child.stdout.take().context("its output")?);

@@ -23,8 +23,8 @@ impl Ledger for Notebook {
         self.records.len() as LogIndex
     }
 
-    fn append(&mut self, record: &[u8]) {
-        self.records.push(record.to_vec());
+    fn append(&mut self, record: &Record) {
+        self.records.push(record.0.to_vec());
     }
 
     fn rewind(&mut self, length: LogIndex) {

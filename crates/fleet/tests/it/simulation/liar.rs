@@ -27,7 +27,8 @@ impl Liar {
     pub fn new(number: u8, founded: &Founded, branch: &[Vec<u8>], now: u64) -> Self {
         let identity = || Identity::new(secret(number).noise_secret(), founded.fleet);
         let mut archive = Archive::new(founded.genesis.clone(), Arc::new(secret(number))).unwrap();
-        founded.records.iter().chain(branch).for_each(|record| archive.append(record));
+        let records = founded.records.iter().chain(branch).cloned();
+        records.for_each(|record| archive.append(&record.into()));
         let statement = archive.statement();
         let signature = archive.sign(&statement);
         archive.certify(archive.length(), &statement, &[(key(number), signature)]);
