@@ -355,13 +355,14 @@ impl Voter {
         }
     }
 
-    /// A leader that stays at another length has said something that did not arrive.
+    /// Where the leader stays at another length, or nothing comes of what is there, something did not arrive.
     fn compare(&mut self, leader: NodeId, records: usize, decided: usize) {
         let Some(consensus) = &mut self.consensus else { return };
         if consensus.get_current_leader().map(|(leader, _)| leader) != Some(leader) {
             return;
         }
-        self.astray = if self.journal.lengths() == (records, decided) { 0 } else { self.astray + 1 };
+        let is_in_step = records == decided && self.journal.lengths() == (records, decided);
+        self.astray = if is_in_step { 0 } else { self.astray + 1 };
         if self.astray >= 2 {
             self.astray = 0;
             consensus.reconnected(leader);
@@ -467,6 +468,9 @@ impl Voter {
                 self.waiting.push_back(record);
             }
         }
+        // What was decided while it was waited for elsewhere.
+        let journal = &self.journal;
+        self.waiting.retain(|record| !journal.has_decided(record));
         let known = self.journal.state().records;
         let missing: Vec<_> = self.waiting.iter().filter(|record| !known.contains(record)).cloned().collect();
         missing.into_iter().for_each(|record| self.append(record));

@@ -89,6 +89,13 @@ impl Journal {
             .cloned()
     }
 
+    /// Whether a record was decided.
+    pub fn has_decided(&self, record: &Record) -> bool {
+        let inner = self.inner();
+        let decided = inner.state.records.iter().take(inner.state.decided);
+        inner.earlier.iter().chain(decided).any(|one| one == record)
+    }
+
     /// Decided records from an index on, of about so many bytes.
     pub fn decided_from(&self, from: LogIndex, room: usize) -> Vec<Record> {
         let inner = self.inner();

@@ -61,6 +61,7 @@ impl Scenario {
         // With three voters there is a majority without the first.
         let lies = self.voters == 3 && self.world.chance.next().is_multiple_of(3);
         if lies {
+            self.wait_for_the_founding();
             self.corrupt();
         }
         let trouble = self.world.now + TROUBLE + self.world.chance.next() % TROUBLE;
@@ -80,6 +81,18 @@ impl Scenario {
         self.check_agreement(lies);
         self.check_nothing_is_lost();
         self.check_bounds();
+    }
+
+    /// What nobody but the first voter ever had, it can take along.
+    fn wait_for_the_founding(&mut self) {
+        let founded = Ledger::length(&self.world.node(1).unwrap().serving().unwrap().archive);
+        let deadline = self.world.now + PEACE;
+        let holds = |world: &World, voter| world.node(voter)?.serving().map(|serving| serving.archive.certified());
+        while !(1..=self.voters).all(|voter| holds(&self.world, voter) == Some(founded)) {
+            assert!(self.world.now < deadline, "all voters hold the founding");
+            let next = self.world.now + 1_000;
+            self.world.run_until(next);
+        }
     }
 
     fn corrupt(&mut self) {
