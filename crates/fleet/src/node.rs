@@ -359,6 +359,11 @@ impl Node {
         Some(answer)
     }
 
+    fn answer_stranger(&self, now: Moment) -> Option<Answer> {
+        let serving = self.serving.as_ref()?;
+        Some(serving.answerer.answer_stranger(&crate::catch_up::Library::heads(&serving.archive), now))
+    }
+
     fn answered(&mut self, server: NoiseKey, at: SocketAddr, answer: &Answer, circumstances: &mut Circumstances<'_>) {
         let Circumstances { now, random } = circumstances;
         self.effects.push(Effect::Reached(server));

@@ -82,6 +82,16 @@ impl Answerer {
         (Answer { heads: heads.digest(), index: heads.index, interval, flags }, remark)
     }
 
+    /// Answers whoever is no member, and remembers nothing of it: it may learn who the fleet is, and ask to join.
+    pub fn answer_stranger(&self, heads: &Heads, now: Moment) -> Answer {
+        Answer {
+            heads: heads.digest(),
+            index: heads.index,
+            interval: self.interval(now),
+            flags: AnswerFlags::default(),
+        }
+    }
+
     /// What `device` said last.
     pub fn seen(&self, device: NoiseKey) -> Option<&Seen> {
         self.seen.get(&device)

@@ -185,7 +185,8 @@ impl Node {
             Frame::Payload(payload) => {
                 let Ok(Payload::Ask(ask)) = Payload::parse(&payload) else { return Err("no ask".into()) };
                 let is_member = self.serving.as_ref().is_some_and(|serving| serving.archive.member(peer).is_some());
-                let answer = if is_member { self.answer(peer, &ask, now) } else { None };
+                // Who came over TCP is where it says it is.
+                let answer = if is_member { self.answer(peer, &ask, now) } else { self.answer_stranger(now) };
                 let Some(answer) = answer else { return Ok(false) };
                 say(stream, &Frame::Payload(Payload::Answer(answer).print()))?;
             }
