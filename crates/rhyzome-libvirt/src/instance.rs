@@ -18,7 +18,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use jobs::desired::{self, Power};
 use jobs::observed::Accelerator;
 use jobs::{Held, ImageSource, Object, Observer, observed};
@@ -85,7 +85,11 @@ impl Instances {
         if wanted.power == Power::Stopped || restart {
             self.machines.shut_down(wanted.id, self.shutdown_grace).await.map_err(retry)?;
         }
-        let running = self.find(wanted.id).await?.is_some_and(|machine| machine.run.is_some());
+        let machine = self.find(wanted.id).await?;
+        if machine.is_some_and(|machine| machine.starting) {
+            return Err(Failure::Retrying(anyhow!("libvirt has not finished starting the machine")));
+        }
+        let running = machine.is_some_and(|machine| machine.run.is_some());
         if !running {
             prepare(wanted, &seed, &files, &mut record).await?;
         }

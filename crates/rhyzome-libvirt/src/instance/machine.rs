@@ -7,7 +7,8 @@ use tokio::time::{Instant, sleep};
 use types::{InstanceId, Version};
 use virt::connect::Connect;
 use virt::domain::{
-    Domain, DomainShutoffReason, DomainShutoffReasonEnum, DomainState, DomainStateEnum, DomainStateReason,
+    Domain, DomainPausedReason, DomainShutoffReason, DomainShutoffReasonEnum, DomainState, DomainStateEnum,
+    DomainStateReason,
 };
 use virt::enumutil::Enum;
 use virt::error::{Error, ErrorNumber, ErrorNumberEnum};
@@ -37,6 +38,8 @@ pub struct Machine {
     pub run: Option<u32>,
     /// What it does.
     pub power: PowerState,
+    /// Whether its start has not ended. What a libvirt that died over it had started, the next one ends.
+    pub starting: bool,
 }
 
 impl Machines {
@@ -209,7 +212,8 @@ fn running_only(result: Result<(), Error>) -> Result<(), Error> {
 fn machine(domain: &Domain) -> Result<Option<Machine>, Error> {
     let Ok(id) = domain.name()?.parse() else { return Ok(None) };
     let (state, reason) = domain.state()?;
-    Ok(Some(Machine { id, run: domain.id(), power: power(state, reason) }))
+    let starting = is_starting(state, reason);
+    Ok(Some(Machine { id, run: domain.id(), power: power(state, reason), starting }))
 }
 
 fn mark(domain: &Domain) -> Result<Option<(InstanceId, Version)>, Error> {
@@ -219,6 +223,11 @@ fn mark(domain: &Domain) -> Result<Option<(InstanceId, Version)>, Error> {
         Err(error) if error.code() == ErrorNumberEnum::Known(ErrorNumber::NoDomain) => Ok(None),
         other => Ok(other?.as_deref().and_then(read_metadata)),
     }
+}
+
+fn is_starting(state: DomainStateEnum, reason: Enum<DomainStateReason, i32>) -> bool {
+    let starting_up = Enum::Known(DomainStateReason::Paused(Enum::Known(DomainPausedReason::StartingUp)));
+    state == Enum::Known(DomainState::Paused) && reason == starting_up
 }
 
 fn power(state: DomainStateEnum, reason: Enum<DomainStateReason, i32>) -> PowerState {
@@ -264,6 +273,15 @@ mod tests {
         assert_eq!(shutoff(DomainShutoffReason::Shutdown), PowerState::Stopped);
         assert_eq!(shutoff(DomainShutoffReason::Destroyed), PowerState::Stopped);
         assert_eq!(shutoff(DomainShutoffReason::Crashed), PowerState::Failed);
+    }
+
+    #[test]
+    fn a_machine_that_is_starting_does_not_run_yet() {
+        let paused = |reason| {
+            is_starting(Enum::Known(DomainState::Paused), Enum::Known(DomainStateReason::Paused(Enum::Known(reason))))
+        };
+        assert!(paused(DomainPausedReason::StartingUp));
+        assert!(!paused(DomainPausedReason::User));
     }
 
     #[tokio::test]

@@ -130,7 +130,8 @@ mod tests {
     use super::super::record::DiskState;
     use super::*;
 
-    const RUNNING: Machine = Machine { id: InstanceId::from_bits(1), run: Some(4), power: PowerState::Running };
+    const RUNNING: Machine =
+        Machine { id: InstanceId::from_bits(1), run: Some(4), power: PowerState::Running, starting: false };
     const OFF: Machine = Machine { run: None, power: PowerState::Stopped, ..RUNNING };
 
     fn sights() -> (tempfile::TempDir, Sights) {
