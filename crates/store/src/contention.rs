@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio::sync::SemaphorePermit;
+
 use crate::{Result, Session, Store, StoreError, Write};
 
 /// Runs of one transaction at most.
@@ -83,12 +85,14 @@ pub struct Runs<'store> {
     store: &'store Store,
     urgency: Urgency,
     run: u32,
+    /// Held from the second run on, so that those who were in each other's way go on one after the other.
+    turn: Option<SemaphorePermit<'store>>,
 }
 
 impl<'store> Runs<'store> {
     /// None yet.
     pub fn of(store: &'store Store, urgency: Urgency) -> Self {
-        Self { store, urgency, run: 0 }
+        Self { store, urgency, run: 0, turn: None }
     }
 
     /// Begins the next run.
@@ -107,7 +111,12 @@ impl<'store> Runs<'store> {
         done: std::result::Result<T, E>,
     ) -> Option<std::result::Result<T, E>> {
         let (trouble, ended) = match done {
-            Err(error) => (session.trouble, Err(error)),
+            Err(error) => {
+                let trouble = session.trouble;
+                // Whoever waits holds no connection.
+                drop(session);
+                (trouble, Err(error))
+            }
             Ok(done) => match session.commit().await {
                 Ok(()) => (None, Ok(done)),
                 Err(error @ StoreError::Contended { .. }) => (Some(Trouble::Contention), Err(error.into())),
@@ -116,6 +125,9 @@ impl<'store> Runs<'store> {
         };
         if ended.is_ok() || !goes_again(trouble, self.run) {
             return Some(ended);
+        }
+        if trouble == Some(Trouble::Contention) && self.turn.is_none() {
+            self.turn = Some(self.store.crowd.acquire().await.expect("invariant: the semaphore is never closed"));
         }
         pause(self.run).await;
         None

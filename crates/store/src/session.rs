@@ -16,6 +16,8 @@ pub struct Store {
     pub(crate) pool: Pool,
     /// Whose turn it is among those who write in the background.
     background: Semaphore,
+    /// Whose turn it is among those whose transactions got in each other's way.
+    pub(crate) crowd: Semaphore,
     pub(crate) key: SecretKey,
     installation: Installation,
 }
@@ -46,7 +48,7 @@ impl Store {
         migration::run(pool.begin_alone().await?).await?;
         let installation = Installation::load_or_make(pool.begin_alone().await?, &key).await?;
         let background = Semaphore::new(pool.background_writers());
-        Ok(Self { pool, background, key, installation })
+        Ok(Self { pool, background, crowd: Semaphore::new(1), key, installation })
     }
 
     /// Which installation this is.
