@@ -1,5 +1,8 @@
 //! Joining: `dusk invite` on a voter, `dusk join` on whoever comes.
 
+use std::fs::{OpenOptions, Permissions};
+use std::io::Write;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
@@ -116,11 +119,16 @@ fn first_mac() -> Option<String> {
     addresses.map(|mac| mac.trim().to_owned()).find(|mac| !mac.is_empty() && mac != "00:00:00:00:00:00")
 }
 
-/// Writes a file that only its owner can read.
+/// Writes a file that only its owner can read, also where others could read the one before.
 fn write_private(path: &str, bytes: &[u8]) -> anyhow::Result<()> {
-    use std::io::Write;
-    use std::os::unix::fs::OpenOptionsExt;
-    let file = std::fs::OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(path);
-    let written = file.and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()));
-    written.with_context(|| format!("cannot write {path}"))
+    let write = || {
+        let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(path)?;
+        // A terminal or a pipe stays as it is.
+        if file.metadata()?.is_file() {
+            file.set_permissions(Permissions::from_mode(0o600))?;
+        }
+        file.write_all(bytes)?;
+        file.sync_all()
+    };
+    write().with_context(|| format!("cannot write {path}"))
 }

@@ -1,7 +1,9 @@
 //! The commands as people type them, on files of their own.
 
 use std::collections::BTreeMap;
+use std::fs::Permissions;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -369,6 +371,16 @@ fn until(what: &str, is_so: impl Fn() -> bool) {
         assert!(std::time::Instant::now() < deadline, "{what}");
         std::thread::sleep(std::time::Duration::from_millis(100));
     }
+}
+
+#[test]
+fn a_join_key_is_for_its_owner_whoever_could_read_the_file_before() {
+    let master = founded();
+    let key = master.path("key");
+    std::fs::write(&key, "old").unwrap();
+    std::fs::set_permissions(&key, Permissions::from_mode(0o644)).unwrap();
+    master.dusk(&["invite", "--group", "ap", "--file", key.to_str().unwrap()], &[PASSWORD]).unwrap();
+    assert_eq!(std::fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
 }
 
 #[test]
