@@ -3,7 +3,7 @@
 use std::process::Stdio;
 use std::time::Duration;
 
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::Command;
 use tokio::time::timeout;
 
@@ -20,23 +20,7 @@ pub async fn run(program: &str, arguments: &[&str], deadline: Duration) -> Resul
     let mut child = command.spawn().map_err(|error| format!("{program} does not run: {error}"))?;
     let (out, err) = (child.stdout.take(), child.stderr.take());
     let work = async {
-        let (mut said, mut complained) = (Vec::new(), Vec::new());
-        let read_out = async {
-            if let Some(out) = out {
-                let mut out = out.take(MOST_OUTPUT);
-                let _ = out.read_to_end(&mut said).await;
-                // Whatever more there is must go somewhere, or the command would wait.
-                let _ = tokio::io::copy(&mut out.into_inner(), &mut tokio::io::sink()).await;
-            }
-        };
-        let read_err = async {
-            if let Some(err) = err {
-                let mut err = err.take(MOST_OUTPUT);
-                let _ = err.read_to_end(&mut complained).await;
-                let _ = tokio::io::copy(&mut err.into_inner(), &mut tokio::io::sink()).await;
-            }
-        };
-        let ((), (), status) = tokio::join!(read_out, read_err, child.wait());
+        let (said, complained, status) = tokio::join!(beginning(out), beginning(err), child.wait());
         (status, said, complained)
     };
     let Ok((status, said, complained)) = timeout(deadline, work).await else {
@@ -52,6 +36,18 @@ pub async fn run(program: &str, arguments: &[&str], deadline: Duration) -> Resul
             Err(format!("{status}: {told}"))
         }
     }
+}
+
+/// The beginning of what a command prints.
+async fn beginning(printed: Option<impl AsyncRead + Unpin>) -> Vec<u8> {
+    let mut kept = Vec::new();
+    if let Some(printed) = printed {
+        let mut printed = printed.take(MOST_OUTPUT);
+        let _ = printed.read_to_end(&mut kept).await;
+        // Whatever more there is must go somewhere, or the command would wait.
+        let _ = tokio::io::copy(&mut printed.into_inner(), &mut tokio::io::sink()).await;
+    }
+    kept
 }
 
 /// Runs a line in a shell.
