@@ -5,6 +5,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod action;
+pub mod agent;
 pub mod apply;
 pub mod command;
 pub mod device;
