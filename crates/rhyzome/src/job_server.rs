@@ -234,6 +234,11 @@ impl Attendance {
             why = end => self.dismiss(why),
             ended = self.attend(incoming) => ended,
         };
+        // The database may tell of the same before the roll does.
+        let ended = match ended {
+            Err(error) if matches!(error.downcast_ref(), Some(StoreError::Fenced)) => self.explain_fence().await,
+            ended => ended,
+        };
         if let Err(error) = ended {
             tracing::warn!(agent = %self.identity.agent, error = format!("{error:#}"), "an agent's session broke off");
         }
@@ -248,6 +253,15 @@ impl Attendance {
     fn dismiss(&self, why: Ended) -> anyhow::Result<()> {
         let _ = self.sender.try_send(Err(why.status()));
         anyhow::bail!("{why}")
+    }
+
+    /// Ends a session that the database takes nothing from any more.
+    async fn explain_fence(&self) -> anyhow::Result<()> {
+        let standing = self.core.store.read().await?.standing(self.identity.agent).await?;
+        match standing.is_some_and(|standing| !standing.revoked) {
+            true => self.dismiss(Ended::Superseded),
+            false => self.dismiss(Ended::Revoked),
+        }
     }
 
     async fn leave(&self) -> Result<(), StoreError> {

@@ -6,9 +6,11 @@ use std::time::{Duration, Instant};
 use api::{Network, OperationState};
 use futures_util::StreamExt;
 use jobs::simulated::Simulated;
+use jobs::{CoreUrl, connection, session};
 use serde_json::json;
 use testbed::Engine;
 
+use crate::certificate::{enrolled, hello};
 use crate::installation::{Installation, engine, named, succeeded, until};
 
 /// How soon another core should have gone on with a dead one's work; told, not asserted, for machines differ.
@@ -26,6 +28,19 @@ async fn is_connected(client: &api::Client, name: &str, connected: bool) {
     .await;
 }
 
+/// The database alone tells this core of it; the agent is told none the less.
+async fn a_session_there_ends_the_older_one_here(installation: &Installation, there: &str) {
+    let known = enrolled(installation, "twice").await;
+    let open = async |core: &CoreUrl| {
+        let channel = connection::connect(core, &known.ca, Some(known.certificate.again())).await.unwrap();
+        session::open(channel, hello(jobs::PROTOCOL)).await.unwrap()
+    };
+    let mut older = open(&known.core).await;
+    let _newer = open(&there.parse().unwrap()).await;
+    let ended = older.incoming.message().await.unwrap_err();
+    assert!(ended.message().contains("a newer session"), "{ended}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn another_core_goes_on_with_a_dead_ones_work_or_is_refused() {
     let mut installation = Installation::start().await;
@@ -39,6 +54,7 @@ async fn another_core_goes_on_with_a_dead_ones_work_or_is_refused() {
     let here = installation.client("tester");
     let there = installation.client_of(&other.http, "tester");
     until("the other core to answer", async || there.agents().await.ok()).await;
+    a_session_there_ends_the_older_one_here(&installation, &other.jobs).await;
     let (router, hypervisor) = (Arc::new(Simulated::router()), Arc::new(Simulated::hypervisor()));
     installation.agent_of(Some(&other.jobs), "router", "router", &router).await;
     installation.agent("hypervisor", "host", &hypervisor).await;
