@@ -15,6 +15,7 @@ mod rpcd;
 mod run;
 mod section;
 pub mod table;
+mod undo;
 mod user;
 
 use std::ffi::OsString;

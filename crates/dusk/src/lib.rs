@@ -9,6 +9,7 @@ pub mod agent;
 pub mod apply;
 pub mod command;
 pub mod device;
+pub mod draft;
 pub mod flash;
 pub mod port;
 pub mod probe;

@@ -67,10 +67,10 @@ impl fmt::Debug for Difference {
     }
 }
 
-/// What differs between two configurations, in order. The effective configuration tells which values are secret although
+/// What differs between two configurations, in order. The effective configurations tell which values are secret although
 /// their names do not give that away.
 #[must_use]
-pub fn difference(before: &Config, after: &Config, effective: &Effective) -> Vec<Difference> {
+pub fn difference(before: &Config, after: &Config, effective: &[&Effective]) -> Vec<Difference> {
     let mut packages: Vec<&PackageName> = before.packages().chain(after.packages()).map(uci::Package::name).collect();
     packages.sort();
     packages.dedup();
@@ -101,23 +101,21 @@ fn options(
     package: &PackageName,
     earlier: Option<&Section>,
     section: &Section,
-    effective: &Effective,
+    effective: &[&Effective],
 ) -> Vec<Difference> {
     let mut names: Vec<&OptionName> =
         earlier.into_iter().flat_map(Section::options).chain(section.options()).map(|(name, _)| name).collect();
     names.sort();
     names.dedup();
     let key = (package.clone(), section.name().clone());
-    let known = effective.sections.get(&key);
     let mut found = Vec::new();
     for option in names {
         let (before, after) = (earlier.and_then(|old| old.get(option.as_str())), section.get(option.as_str()));
         if before == after {
             continue;
         }
-        let is_known_secret = known.is_some_and(|section| {
-            section.settings.get(option).is_some_and(|history| history.iter().any(|setting| setting.is_secret))
-        });
+        let known = effective.iter().filter_map(|effective| effective.sections.get(&key)?.settings.get(option));
+        let is_known_secret = known.flatten().any(|setting| setting.is_secret);
         let what = What::Option {
             option: option.clone(),
             before: before.cloned(),

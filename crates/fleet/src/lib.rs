@@ -31,6 +31,7 @@ pub mod ground;
 mod hash;
 mod heads;
 pub mod history;
+pub mod impact;
 pub mod import;
 mod join;
 mod key;

@@ -51,3 +51,74 @@ pub fn shown(value: &Value, is_secret: bool) -> String {
         Value::List(items) => format!("{items:?}"),
     }
 }
+
+/// The lines of a content as people are shown them: as its author wrote them, without the secrets.
+#[must_use]
+pub fn lines(content: &str) -> Vec<String> {
+    let mut shown = Vec::new();
+    let mut kind = String::new();
+    // What begins on a hidden line and goes on is hidden to its end.
+    let mut is_hidden = false;
+    let sections = content.lines().scan(0, |at, line| {
+        *at += usize::from(line.split_whitespace().next() == Some("config"));
+        Some((*at, line))
+    });
+    let secret: Vec<usize> = sections.filter(|(_, line)| is_secret_file(line)).map(|(section, _)| section).collect();
+    let mut section = 0;
+    for line in content.lines() {
+        let mut words = line.split_whitespace();
+        let name = |word: Option<&str>| word.unwrap_or_default().trim_matches(['\'', '"']).to_owned();
+        match words.next() {
+            Some("config") => {
+                (kind, is_hidden) = (name(words.next()), false);
+                section += 1;
+            }
+            Some(word @ ("option" | "list")) => {
+                let option = name(words.next());
+                let is_content = secret.contains(&section) && matches!(option.as_str(), "content" | "base64");
+                is_hidden = is_content || is_secret_option(&kind, &option);
+                if is_hidden {
+                    shown.push(format!("\t{word} {option} {MASK}"));
+                }
+            }
+            Some(word) if word.starts_with('#') => is_hidden = false,
+            _ => {}
+        }
+        if !is_hidden {
+            shown.push(line.to_owned());
+        }
+    }
+    shown
+}
+
+/// Whether a line says that a file's content is a secret.
+fn is_secret_file(line: &str) -> bool {
+    let words: Vec<_> = line.split_whitespace().map(|word| word.trim_matches(['\'', '"'])).collect();
+    matches!(words.as_slice(), ["option", "secret", value] if !matches!(*value, "0" | "off" | "no" | "false"))
+}
+
+fn is_secret_option(kind: &str, option: &str) -> bool {
+    let known = (PackageName::new("any"), SectionType::new("any"), OptionName::new(option));
+    let (Ok(package), Ok(any), Ok(option)) = known else { return true };
+    // A line of authorized_keys, and that a file is one.
+    let is_public = matches!((kind, option.as_str()), ("key", "key") | ("file", "secret"));
+    kind == "secrets" || !is_public && is_secret(&package, &any, &option)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_content_is_shown_without_its_secrets() {
+        let content = "# ours\nconfig wifi-iface 'a'\n\toption key 'hunter\n22'\n\toption ssid 'one'\n\nconfig secrets\n\
+                       \toption mesh 'hunter23'\nconfig file\n\toption path '/x'\n\toption content 'hunter24'\n\
+                       \toption secret '1'\nconfig file\n\toption content 'seen'\nconfig key\n\toption key 'ssh-ed25519 A'\n";
+        let shown = lines(content).join("\n");
+        assert!(!shown.contains("hunter") && !shown.contains("22'"), "{shown}");
+        for seen in ["# ours", "option ssid 'one'", "option path '/x'", "'seen'", "ssh-ed25519 A"] {
+            assert!(shown.contains(seen), "{shown}");
+        }
+        assert_eq!(shown.matches(MASK).count(), 3);
+    }
+}

@@ -65,7 +65,9 @@ impl Pool {
     pub(crate) async fn begin_read(&self) -> Result<Transaction> {
         Ok(match self {
             Self::Sqlite { reader, .. } => Transaction::Sqlite(reader.begin().await?),
-            Self::Postgres(pool) => begin(pool, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?,
+            Self::Postgres(pool) => {
+                Transaction::Postgres(pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?)
+            }
         })
     }
 
@@ -81,7 +83,7 @@ impl Pool {
     pub(crate) async fn begin_write(&self) -> Result<Transaction> {
         Ok(match self {
             Self::Sqlite { writer, .. } => Transaction::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await?),
-            Self::Postgres(pool) => begin(pool, "BEGIN ISOLATION LEVEL SERIALIZABLE").await?,
+            Self::Postgres(pool) => Transaction::Postgres(pool.begin_with("BEGIN ISOLATION LEVEL SERIALIZABLE").await?),
         })
     }
 
@@ -90,7 +92,7 @@ impl Pool {
         match self {
             Self::Sqlite { .. } => self.begin_write().await,
             Self::Postgres(pool) => {
-                let mut transaction = begin(pool, "BEGIN").await?;
+                let mut transaction = Transaction::Postgres(pool.begin().await?);
                 transaction.lock(ALONE).await?;
                 Ok(transaction)
             }
@@ -116,14 +118,6 @@ impl Pool {
             Self::Postgres(pool) => pool.close().await,
         }
     }
-}
-
-/// Begins a transaction on a server, even where its caller gives up meanwhile: sqlx would then put the connection back
-/// with the transaction open, and whoever came next would read in it.
-async fn begin(pool: &PgPool, statement: &'static str) -> Result<Transaction> {
-    let pool = pool.clone();
-    let begun = tokio::spawn(async move { pool.begin_with(statement).await }).await;
-    Ok(Transaction::Postgres(begun.map_err(|_| sqlx::Error::WorkerCrashed)??))
 }
 
 /// Of two that turn an empty file's journal into a write-ahead log at the same time, SQLite lets neither wait for the

@@ -4,7 +4,6 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use fleet::address::OptionAddress;
-use fleet::configuration::Configuration;
 use fleet::effective::{Effective, Input};
 use fleet::explain::explain;
 use fleet::facts::Facts;
@@ -15,6 +14,7 @@ use uci::{Config, Package, PackageName};
 
 use super::device::find;
 use super::{Given, print};
+use crate::draft::configuration;
 use crate::seat::Seat;
 
 /// Says which section set an option and who signed it.
@@ -52,17 +52,6 @@ pub fn run(given: &Given) -> anyhow::Result<ExitCode> {
         out.push_str(&format!("{address}: nobody manages it\n"));
     }
     print(&out)
-}
-
-/// The fleet's sections about configuration.
-pub fn configuration(seat: &Seat) -> Configuration {
-    let leaves =
-        ["groups/", "policies/", "devices/"].into_iter().flat_map(|prefix| seat.archive.log().map().under(prefix));
-    let standing = leaves.filter(|leaf| !leaf.deleted);
-    let found: Vec<_> = standing
-        .filter_map(|leaf| Some((&leaf.path, seat.archive.change(&leaf.path)?, seat.archive.content(&leaf.path)?)))
-        .collect();
-    Configuration::of(seat.authority(), found.iter().map(|(path, change, content)| (*path, change, *content)))
 }
 
 /// What the device has, from a folder of its configuration files, if one is given.

@@ -68,7 +68,7 @@ pub fn export(given: &Given) -> anyhow::Result<ExitCode> {
 }
 
 /// An author in words.
-fn who(seat: &Seat, key: &VerifyKey) -> String {
+pub fn who(seat: &Seat, key: &VerifyKey) -> String {
     use fleet::authority::Holder;
     match seat.state().keys.get(key).map(|record| &record.holder) {
         Some(Holder::User(name)) => UserName::to_string(name),

@@ -2,7 +2,7 @@
 
 use super::{
     Argument, Command, Count, Flag, content, device, explain, group, history, init, join, recover, rpcd, run, section,
-    user,
+    undo, user,
 };
 
 /// What every command takes.
@@ -16,6 +16,7 @@ const USER: Flag = option("user", "NAME", "who signs (DUSK_USER, or the only use
 const OUTPUT: Flag = Flag { long: "output", short: Some('o'), value: Some("FORM"), help: "table or json" };
 const YES: Flag = Flag { long: "yes", short: Some('y'), value: None, help: "Do not ask" };
 const NOTE: Flag = option("note", "TEXT", "why, for those who read the log");
+const DRY_RUN: Flag = switch("dry-run", "show what would change on every device, and sign nothing");
 const REQUEST: Flag = option("request", "FILE", "the request, carried here by hand");
 const SECRETS: Flag = switch("secrets", "trust the device with its groups' secrets");
 const GROUP: Flag =
@@ -204,15 +205,22 @@ pub const COMMANDS: &[Command] = &[
             one("target", "group/NAME, device/NAME or policy/NAME"),
             Argument { name: "change", help: "path=value, such as network.lan.ipaddr=192.0.2.1", count: Count::Many },
         ],
-        flags: &[DIR, USER, YES, NOTE],
+        flags: &[DIR, USER, YES, NOTE, DRY_RUN],
         run: section::set,
     },
     Command {
         words: "edit",
         summary: "Change a section in the editor; an empty one is deleted",
         arguments: &[one("section", "such as group/ap/config/wireless")],
-        flags: &[DIR, USER, YES, NOTE],
+        flags: &[DIR, USER, YES, NOTE, DRY_RUN],
         run: section::edit,
+    },
+    Command {
+        words: "undo",
+        summary: "Put back what a change replaced, with what was signed together with it",
+        arguments: &[Argument { name: "change", help: "the number of its record, or its id", count: Count::Many }],
+        flags: &[DIR, USER, YES, NOTE, DRY_RUN, switch("only", "leave what was signed together with it")],
+        run: undo::run,
     },
     Command {
         words: "section",

@@ -10,22 +10,22 @@ use std::process::{Command, Stdio};
 use fleet::export::{self, Item};
 use fleet::log::Log;
 
-const PASSWORD: &str = "correct horse";
+pub const PASSWORD: &str = "correct horse";
 
-struct Node {
+pub struct Node {
     dir: tempfile::TempDir,
 }
 
 impl Node {
-    fn new() -> Self {
+    pub fn new() -> Self {
         Self { dir: tempfile::tempdir().unwrap() }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    fn command(&self, line: &[&str]) -> Command {
+    pub fn command(&self, line: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_dusk"));
         let words = line.iter().take_while(|word| !word.starts_with('-')).count();
         command.args(line).arg("--dir").arg(self.path("dusk")).env_remove("DUSK_USER");
@@ -35,7 +35,7 @@ impl Node {
     }
 
     /// Runs a command that is given these answers; what it printed, or what was wrong.
-    fn dusk(&self, line: &[&str], answers: &[&str]) -> Result<String, String> {
+    pub fn dusk(&self, line: &[&str], answers: &[&str]) -> Result<String, String> {
         let mut child = self.command(line).spawn().unwrap();
         let answers: String = answers.iter().map(|answer| format!("{answer}\n")).collect();
         let _ = child.stdin.take().unwrap().write_all(answers.as_bytes());
@@ -88,12 +88,12 @@ impl Node {
         child.wait().unwrap().success().then_some(phrase)
     }
 
-    fn devices(&self) -> Vec<serde_json::Value> {
+    pub fn devices(&self) -> Vec<serde_json::Value> {
         serde_json::from_str(&self.dusk(&["device", "list", "-o", "json"], &[]).unwrap()).unwrap()
     }
 }
 
-fn founded() -> Node {
+pub fn founded() -> Node {
     let node = Node::new();
     assert!(node.found(true).is_some());
     node

@@ -209,7 +209,7 @@ fn templates_and_variables_are_put_in_and_secrets_stay_covered() {
     assert_eq!((iface.text("words"), iface.text("note")), (Some("swordfish"), Some("${site} at attic")));
     let lan = target.get("network").unwrap().section("lan").unwrap();
     assert_eq!(lan.get("dns"), Some(&Value::from(["9.9.9.9", "1.1.1.1"])));
-    let shown = format!("{:?}", difference(&current, &target, &effective));
+    let shown = format!("{:?}", difference(&current, &target, &[&effective]));
     assert!(shown.contains("wireless.g.words=••••••") && !shown.contains("swordfish"), "{shown}");
 }
 
@@ -287,7 +287,7 @@ fn sealed_texts_are_opened_stay_covered_and_stop_what_cannot_open_them() {
     let target = plan(&opened, &current, &ground).unwrap().target;
     let iface = target.get("wireless").unwrap().section("g").unwrap();
     assert_eq!((iface.text("words"), iface.text("note")), (Some("open abc"), Some("open def")));
-    let shown = format!("{:?}", difference(&current, &target, &opened));
+    let shown = format!("{:?}", difference(&current, &target, &[&opened]));
     assert!(!shown.contains("open"), "{shown}");
     let closed = Effective::of(Input { opener: &NoSecrets, ..input });
     let told: Vec<String> = closed.rejected.iter().map(ToString::to_string).collect();

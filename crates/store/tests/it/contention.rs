@@ -1,13 +1,10 @@
 use std::collections::BTreeSet;
-use std::future::poll_fn;
-use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
 
-use store::{Caller, Database, NewEvent, SecretKey, Store, StoreError};
-use types::{AgentId, NetworkId, Segment};
+use store::{Caller, NewEvent, Store, StoreError};
+use types::{NetworkId, Segment};
 
-use crate::ground::{Ground, add, network, person, place};
+use crate::ground::{Ground, add, network, person};
 
 /// Transactions at the same time.
 const MANY: u64 = 12;
@@ -103,29 +100,4 @@ async fn an_empty_database_is_as_it_must_be() {
     let mut session = store.read().await.unwrap();
     assert_eq!(session.violations().await.unwrap().len(), 0);
     assert!(session.census().await.unwrap().values().all(|count| *count == 0));
-}
-
-/// A caller goes away, as one of the API does whose connection breaks, at any moment of a beginning transaction.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_transaction_given_up_as_it_begins_is_nobody_elses() {
-    let ground = place().await;
-    let mut database = ground.database();
-    if let Database::Postgres(postgres) = &mut database {
-        postgres.connections = 1;
-    }
-    let store = Store::open(&database, SecretKey::new([1; 32])).await.unwrap();
-    for patience in 0..20 {
-        {
-            let mut beginning = pin!(store.read());
-            for _ in 0..patience {
-                if poll_fn(|context| Poll::Ready(beginning.as_mut().poll(context).is_ready())).await {
-                    break;
-                }
-                tokio::task::yield_now().await;
-            }
-        }
-        let here = store.glance().await.unwrap().standing(AgentId::from_bits(1)).await.unwrap();
-        assert!(here.is_none());
-        tell(&store, patience).await.unwrap();
-    }
 }
