@@ -51,6 +51,7 @@ mod recovery;
 pub mod replica;
 mod right;
 pub mod ring;
+pub mod rollout;
 pub mod seal;
 pub mod sealed;
 mod section;

@@ -12,6 +12,7 @@ use crate::change::{Change, ChangeRefusal, Content};
 use crate::checkpoint::{Checkpoint, CheckpointError, Summary};
 use crate::log::check_section;
 use crate::map::Proof;
+use crate::rollout::in_force;
 use crate::signed::Signed;
 use crate::{DeviceId, EntryId, FleetId, Hash, Head, Heads, NoiseKey, SectionPath};
 
@@ -127,7 +128,7 @@ impl Replica {
         self.followed.as_ref().map(|followed| &followed.summary)
     }
 
-    /// The sections in force.
+    /// The sections in force: what stands, and what rollouts bring that this device takes part in.
     pub const fn sections(&self) -> &BTreeMap<SectionPath, Section> {
         &self.sections
     }
@@ -228,9 +229,10 @@ impl Replica {
             let change = Change::read(section.signed.clone(), self.fleet).map_err(say)?;
             shipped.insert(change.id, section);
         }
-        let mut taken = BTreeMap::new();
+        let (mut taken, mut standing) = (BTreeMap::new(), BTreeMap::new());
         for prefix in &prefixes {
             for leaf in opened.under(prefix).map_err(say)? {
+                standing.insert(leaf.path.clone(), leaf.change);
                 let section = shipped.get(&leaf.change).ok_or_else(|| format!("{} is withheld", leaf.path))?;
                 let change = match check_section(authority, leaf, &section.signed) {
                     // Its author's key was taken away with what it wrote: the section says nothing.
@@ -245,7 +247,10 @@ impl Replica {
                 }
             }
         }
-        Ok(taken)
+        Ok(match self.device() {
+            Some(device) => in_force(authority, device, standing, &taken),
+            None => taken,
+        })
     }
 }
 

@@ -132,6 +132,8 @@ record! {
     SectionResult {
         /// The section.
         section: String,
+        /// The change by which it stands there: the first 16 digits of its id.
+        change: String,
         /// `applied`, or `rejected: ` or `reverted: ` and the reason.
         outcome: String,
     }

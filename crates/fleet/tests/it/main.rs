@@ -7,5 +7,6 @@ mod checker;
 mod fork;
 mod founded;
 mod hostile;
+mod rollout;
 mod simulation;
 mod vector;

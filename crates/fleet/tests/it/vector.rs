@@ -5,6 +5,7 @@ use std::path::Path;
 use fleet::cbor;
 use fleet::change::{Change, Content, Wish};
 use fleet::log::{Log, Record};
+use fleet::rollout::{EVERYBODY, Rollout, Stage, Staged, Window};
 
 use crate::founded::{FOUNDER, Founded, id, secret};
 
@@ -27,6 +28,10 @@ fn vectors() -> Vec<(&'static str, Vec<u8>)> {
     let change = Change::sign(log.authority(), wish, &secret(FOUNDER));
     let change_id = Change::read(change.clone(), log.authority().fleet()).unwrap().id;
     log.append(&Record::Change(change.clone())).unwrap();
+    let staged = Staged { change: change.clone(), content: Some(content.clone()) };
+    let rollout = Rollout::new(vec![1 << 31, EVERYBODY], (90, 600), Some(Window { from: 1380, to: 60 }), vec![staged]);
+    let (rollout, stage) = (rollout.unwrap(), Stage::new(change_id, 1, false));
+    let place = u32::try_from(rollout.place(id(FOUNDER + 2))).unwrap();
     let (key, summary) = (secret(FOUNDER).public(), log.summary());
     vec![
         ("seed", secret(FOUNDER).reveal().to_vec()),
@@ -43,6 +48,9 @@ fn vectors() -> Vec<(&'static str, Vec<u8>)> {
         ("change-id", change_id.bytes().to_vec()),
         ("history", summary.history.bytes().to_vec()),
         ("map", summary.map.bytes().to_vec()),
+        ("rollout", rollout.to_bytes()),
+        ("stage", stage.to_bytes()),
+        ("place", place.to_be_bytes().to_vec()),
     ]
 }
 

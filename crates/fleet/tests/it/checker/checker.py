@@ -901,6 +901,17 @@ def check_vectors(page):
     found |= {"change": pack(change), "change-id": change_id, "content": pack(unpack(bytes.fromhex(vectors["content"])))}
     need(H("content", *unpack(found["content"])) == content, "the content is another")
     found |= {"history": history_root([H("history leaf", one) for one in record]), "map": map_root([leaf])}
+    rollout = unpack(bytes.fromhex(vectors["rollout"]))
+    version, stages, healthy, _, window, changes = rollout
+    need(version == 1 and 1 <= len(stages) <= 16 and stages[-1] == 1 << 32, "the stages are not up to all")
+    need(all(one < next for one, next in zip(stages, stages[1:])), "the stages do not rise")
+    need(healthy <= 100 and (window is None or all(minute < 1440 for minute in window)), "the gate is none")
+    (staged, said), = changes
+    need(check_change(authority, {}, staged)[1] == change_id and H("content", *said) == content, "it is another change")
+    stage = unpack(bytes.fromhex(vectors["stage"]))
+    need(stage == [1, change_id, 1, False], "the stage is another")
+    device = next(iter(authority.devices))
+    found |= {"rollout": pack(rollout), "stage": pack(stage), "place": H("rollout", change_id, device)[:4]}
     need(found.keys() == vectors.keys(), f"the vectors are {sorted(vectors)}, not {sorted(found)}")
     for which, value in found.items():
         need(value.hex() == vectors[which], f"vector {which} is {value.hex()}")
