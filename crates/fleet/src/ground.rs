@@ -112,11 +112,13 @@ impl Ground {
         let mut ground = Self::default();
         for section in package.sections() {
             let needed = |option: &str| {
-                let text = section.text(option);
+                let text = section.text(option).map(plain);
                 text.ok_or_else(|| wrong(format!("section {} has no {option}", section.kind())))
             };
             let bad = |error: uci::NameError| wrong(error.to_string());
-            let items = |option: &str| section.get(option).map_or(&[][..], Value::items);
+            let items = |option: &str| -> Vec<String> {
+                section.get(option).map_or(&[][..], Value::items).iter().map(|item| plain(item)).collect()
+            };
             match section.kind().as_str() {
                 "section" => {
                     let mut options: BTreeMap<OptionName, Option<Value>> = BTreeMap::new();
@@ -147,7 +149,7 @@ impl Ground {
                     let key = (
                         PackageName::new(needed("package")?).map_err(bad)?,
                         SectionType::as_read(needed("kind")?).map_err(bad)?,
-                        needed("selector")?.to_owned(),
+                        needed("selector")?,
                     );
                     let names = items("section").iter().map(SectionName::new).collect::<Result<_, _>>().map_err(bad)?;
                     ground.bindings.insert(key, names);
@@ -166,7 +168,7 @@ impl Ground {
                             Some(FileBefore { owner, group, mode, content })
                         }
                     };
-                    ground.files.insert(needed("path")?.to_owned(), before);
+                    ground.files.insert(needed("path")?, before);
                 }
                 other => return Err(wrong(format!("{other:?} is not known"))),
             }
@@ -182,6 +184,36 @@ fn name() -> PackageName {
 fn add(package: &mut Package, kind: &str, options: Vec<(&str, Value)>) {
     let section = package.add_anonymous(kind).expect("invariant: a type");
     for (option, value) in options {
-        section.set(option, value).expect("invariant: options are words, and values came from UCI");
+        let value = match value {
+            Value::Scalar(text) => Value::Scalar(writable(&text)),
+            Value::List(items) => items.iter().map(|item| writable(item)).collect(),
+        };
+        section.set(option, value).expect("invariant: options are words, and no list is empty");
     }
+}
+
+/// A text without control characters: files on a device hold some that cannot be set, and nothing that was there is lost.
+fn writable(text: &str) -> String {
+    let write = |c: char| match c {
+        '%' | '\0'..='\x1f' | '\x7f' => format!("%{:02x}", u32::from(c)),
+        other => other.to_string(),
+    };
+    text.chars().map(write).collect()
+}
+
+/// The text that [`writable`] wrote.
+fn plain(text: &str) -> String {
+    let mut parts = text.split('%');
+    let mut plain = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let code = part.get(..2).and_then(|code| u8::from_str_radix(code, 16).ok()).filter(u8::is_ascii);
+        match code {
+            Some(code) => {
+                plain.push(char::from(code));
+                plain.push_str(&part[2..]);
+            }
+            None => plain.extend(["%", part]),
+        }
+    }
+    plain
 }

@@ -103,6 +103,10 @@ impl Import {
                         return;
                     }
                     let selector = Selector::Holding { criteria, index }.to_string();
+                    if let Err(error) = Value::from(selector.as_str()).check() {
+                        self.left_out.push(format!("{}.@{}: {error}", package.name(), section.kind()));
+                        return;
+                    }
                     let made = content.add_anonymous(section.kind().clone());
                     made.and_then(|made| made.set("dusk_select", selector).map(|()| made))
                 }
@@ -118,11 +122,16 @@ impl Import {
             if is_hardware {
                 continue;
             }
+            // Files hold what cannot be set.
+            if let Err(error) = value.check() {
+                self.left_out.push(format!("{}.{name}.{option}: {error}", package.name()));
+                continue;
+            }
             let value = match mask::is_secret(package.name(), section.kind(), option) {
                 true => self.covered(package.name(), name.as_str(), option, value),
                 false => addressed(escaped(value), option, package.name(), radios, facts),
             };
-            made.set(option.clone(), value).expect("invariant: options and values came from UCI");
+            made.set(option.clone(), value).expect("invariant: the value was checked");
         }
     }
 

@@ -1,18 +1,31 @@
 //! Bytes that nobody of the fleet wrote, for every decoder.
 
+use std::sync::Arc;
+
+use fleet::address::{Assignment, OptionAddress, SectionAddress};
+use fleet::archive::Archive;
 use fleet::authority::{Authority, Entry, Genesis, Statement};
+use fleet::catch_up::{Book, Library, Report, Verdict};
 use fleet::cbor::{self, Cbor};
 use fleet::change::{Change, Content};
 use fleet::checkpoint::Checkpoint;
 use fleet::export::{self, Item};
+use fleet::facts::Band;
+use fleet::ground::Ground;
 use fleet::log::{Log, Record};
 use fleet::map::Proof;
 use fleet::password::LockedKey;
+use fleet::replica::{ProvenCheckpoint, Replica, ShippedSection, prefixes};
+use fleet::ring::Rings;
 use fleet::seal::{GroupKey, GroupSecret, Secret};
-use fleet::{Glob, JoinKey, RecoveryPhrase, Request, Right, SectionPath, Signed};
+use fleet::submission::Submission;
+use fleet::voter::Ledger;
+use fleet::{
+    DeviceName, FleetId, Glob, JoinKey, JoinRequest, RecoveryPhrase, Request, Right, SectionPath, Signed, Verb,
+};
 use fuzz::Corpus;
 
-use crate::founded::{BACKUP, FOUNDER, Founded, MASTER, random, secret};
+use crate::founded::{AP, BACKUP, FOUNDER, Founded, MASTER, id, random, secret};
 
 fn fleet() -> Founded {
     let mut fleet = Founded::new();
@@ -145,11 +158,27 @@ fn what_people_type() {
     let key = GroupSecret::generate(&mut random(3)).public();
     let sealed = Secret::seal(join.fleet, &"ap".parse().unwrap(), 1, &key, b"x", &mut random(4)).unwrap();
     let (key, sealed) = (join.reveal(), sealed.to_string());
-    let texts = [key.as_str(), &sealed, "groups/*/**:put+delete:ap", "groups/ap/config/network", "abandon abandon art"];
+    let texts = [
+        key.as_str(),
+        &sealed,
+        "groups/*/**:put+delete:ap",
+        "groups/ap/config/network",
+        "abandon abandon art",
+        "network.lan.ipaddr=10.0.0.1",
+        "wireless.@radio[band=2g].channel=6",
+        "firewall.@rule[-1]+=x",
+        "execute",
+        "ap-1",
+    ];
     Corpus::of(texts.map(|text| text.as_bytes().to_vec())).run(|bytes| {
         let text = String::from_utf8_lossy(bytes);
         let _ = (JoinKey::from_text(&text), RecoveryPhrase::from_text(&text).map(drop));
+        let _ = (text.parse::<SectionAddress>(), text.parse::<OptionAddress>(), text.parse::<Assignment>());
         let printed = [
+            text.parse::<Verb>().map(|read| read.to_string()),
+            text.parse::<Band>().map(|read| read.to_string()),
+            text.parse::<FleetId>().map(|read| read.to_string()),
+            text.parse::<DeviceName>().map(|read| read.to_string()),
             text.parse::<Secret>().map(|read| read.to_string()),
             text.parse::<Glob>().map(|read| read.to_string()),
             text.parse::<SectionPath>().map(|read| read.to_string()),
@@ -158,5 +187,113 @@ fn what_people_type() {
         if let Ok(right) = text.parse::<Right>() {
             assert_eq!(right.to_string().parse(), Ok(right));
         }
+    });
+}
+
+#[test]
+fn what_devices_hand_in() {
+    let fleet = fleet();
+    let genesis = fleet.log.authority().genesis().clone();
+    let mut archive = Archive::new(genesis, Arc::new(secret(MASTER))).unwrap();
+    let own = fleet.log.authority().fleet();
+    let records = items(&fleet).into_iter().filter_map(|item| match item {
+        Item::Record(record @ Record::Authority(_)) => Some(Submission { record, content: None }.to_bytes()),
+        _ => None,
+    });
+    let records: Vec<_> = records.collect();
+    records.iter().for_each(|record| archive.append(&record.clone().into()));
+    let content = Content::new(b"z".to_vec(), &mut random(9));
+    let record = Record::Change(fleet.change(FOUNDER, "groups/ap/config/dhcp", Some(&content)));
+    let change = Submission { record, content: Some(content) }.to_bytes();
+    let join = JoinKey::new(own, [1; 32], Vec::new());
+    let request = JoinRequest::new(&join, &secret(9), ("board".into(), "02:00:00:00:00:09".into()), None).to_bytes();
+    let (before, archive) = (archive.log().summary(), std::cell::RefCell::new(archive));
+    Corpus::of(records.into_iter().chain([change.clone(), request.clone()])).run(|bytes| {
+        if let Ok(read) = JoinRequest::from_bytes(bytes) {
+            assert_eq!(read.to_bytes(), bytes);
+            // Whatever opens was signed by a device that holds the keys it names.
+            assert!(read.open(own).is_err() || bytes == request);
+        }
+        if let Ok(read) = Submission::from_bytes(bytes, own) {
+            assert_eq!(read.to_bytes(), bytes);
+        }
+        let mut archive = archive.borrow_mut();
+        let verdict = archive.keep_report(secret(AP).public().noise, Report::Record(bytes.to_vec()));
+        let is_kept = !matches!(verdict, Verdict::Refused(_));
+        assert!(!is_kept || Submission::from_bytes(bytes, own).is_ok(), "{verdict:?}");
+        archive.take_pending();
+        assert_eq!(archive.log().summary(), before, "what was handed in is not decided yet");
+    });
+}
+
+#[test]
+fn what_a_device_takes_and_finds_on_its_flash() {
+    let fleet = fleet();
+    let (own, authority) = (secret(AP).public().noise, fleet.log.authority());
+    let entries = authority.entries(1).iter().map(|entry| entry.signed.to_bytes());
+    let entries: Vec<_> = [authority.genesis().to_bytes()].into_iter().chain(entries).collect();
+    let begun = |entries: &[Vec<u8>]| {
+        let mut replica = Replica::restore(authority.fleet(), own, []);
+        replica.take_entries(entries).map(|()| replica)
+    };
+    let growth = fleet.log.history().prove_growth(0, fleet.log.len()).unwrap();
+    let checkpoint = cbor::to_bytes(&ProvenCheckpoint { checkpoint: fleet.checkpoint(&[MASTER, BACKUP]), growth });
+    let prefixes = prefixes(authority.state(), id(AP));
+    let prefixes: Vec<_> = prefixes.iter().map(String::as_str).collect();
+    let proof = cbor::to_bytes(&fleet.log.map().prove(&prefixes));
+    let contents = items(&fleet).into_iter().filter_map(|item| match item {
+        Item::Content(content) => Some(content),
+        _ => None,
+    });
+    let sections = contents.zip([fleet.log.len() - 2, fleet.log.len() - 1]).map(|(content, index)| {
+        cbor::to_bytes(&ShippedSection { signed: fleet.change_at(index), content: Some(content) })
+    });
+    let sections: Vec<_> = sections.collect();
+    let mut good = begun(&entries).unwrap();
+    good.take_copy(&checkpoint, &sections, &proof).unwrap();
+    let writes = good.take_writes();
+    let inputs = entries.iter().chain(&writes).chain(&sections).chain([&checkpoint, &proof]).cloned();
+    let rightful = |replica: &Replica| {
+        replica.sections().iter().all(|(path, section)| good.sections().get(path) == Some(section))
+            && replica.fork().is_none()
+    };
+    Corpus::of(inputs).run(|bytes| {
+        let mut replica = begun(&entries[..2]).unwrap();
+        let _ = replica.take_entries(&[bytes.to_vec()]);
+        let _ = replica.take_entries(&entries);
+        let mut swapped = sections.clone();
+        swapped[0] = bytes.to_vec();
+        let refused = replica.take_copy(bytes, &sections, &proof).is_err()
+            & (replica.take_copy(&checkpoint, &swapped, &proof).is_err() || bytes == sections[0])
+            & (replica.take_copy(&checkpoint, &sections, bytes).is_err() || bytes == proof);
+        assert!(refused || bytes == checkpoint, "what was changed on the way is refused");
+        assert!(rightful(&replica));
+        let mut found = writes.clone();
+        found.push(bytes.to_vec());
+        assert!(rightful(&Replica::restore(authority.fleet(), own, found.iter().map(Vec::as_slice))));
+        found.swap(1, 2);
+        assert!(rightful(&Replica::restore(authority.fleet(), own, found.iter().map(Vec::as_slice))));
+    });
+}
+
+#[test]
+fn what_a_master_kept() {
+    let ground = "config section\n\toption package 'network'\n\toption section 'lan'\n\toption kind 'interface'\n\
+        \toption was_there '1'\n\toption deleted '0'\n\tlist text 'mtu=1400'\n\nconfig file\n\toption path '/etc/x'\n";
+    let facts = fleet::facts::Facts::default();
+    Corpus::of([ground.as_bytes().to_vec(), vec![0; Rings::LENGTH]]).run(|bytes| {
+        let text = String::from_utf8_lossy(bytes);
+        if let Ok(read) = Ground::parse(&text) {
+            assert_eq!(Ground::parse(&read.print()), Ok(read));
+        }
+        // What a device has is imported as it is, whatever that is.
+        let name = uci::PackageName::new("network").unwrap();
+        if let Ok(package) = uci::Package::parse(name.clone(), &text) {
+            let config = uci::Config::from_iter([package]);
+            let _ = fleet::import::import(&fleet::Scope::Device(id(AP)), &config, &facts, |_| true);
+        }
+        let rings = Rings::parse(bytes.to_vec());
+        assert_eq!(rings.bytes().len(), Rings::LENGTH);
+        let _ = (rings.fine(u64::MAX), rings.coarse(0));
     });
 }

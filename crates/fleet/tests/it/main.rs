@@ -4,6 +4,7 @@
 mod authority;
 mod bad_input;
 mod checker;
+mod decoder;
 mod fork;
 mod founded;
 mod hostile;
