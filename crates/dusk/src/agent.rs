@@ -4,6 +4,7 @@ mod alarm;
 mod directory;
 mod disk;
 mod request;
+mod rollout;
 mod status;
 
 use std::net::SocketAddr;
@@ -24,6 +25,7 @@ use zeroize::Zeroizing;
 use crate::port::{Clock, Port, System};
 use crate::store::Store;
 use disk::Files;
+use rollout::Rollouts;
 
 /// The loop looks up at least this often.
 const LONGEST: Duration = Duration::from_secs(60);
@@ -33,6 +35,7 @@ pub struct Agent {
     store: Store,
     fleet: FleetId,
     port: Port<Files>,
+    rollouts: Rollouts,
 }
 
 impl Agent {
@@ -70,7 +73,7 @@ impl Agent {
         let node = Node::new(&secret, replica, serving, masters, &mut circumstances);
         let port = Port::open(listen, node, files, clock).with_context(|| format!("cannot listen at {listen}"))?;
         eprintln!("listening at {}", port.address()?);
-        Ok(Self { store, fleet, port })
+        Ok(Self { store, fleet, port, rollouts: Rollouts::default() })
     }
 
     /// Runs until a file or a socket fails.
@@ -82,7 +85,17 @@ impl Agent {
             for effect in self.port.turn(LONGEST)? {
                 self.attend(effect)?;
             }
+            self.see_to_rollouts()?;
         }
+    }
+
+    /// Hands in what authors of rollouts signed beforehand, when it is time.
+    fn see_to_rollouts(&mut self) -> anyhow::Result<()> {
+        let now = self.port.now();
+        for submission in self.rollouts.look(&self.store, self.port.node(), now)? {
+            self.port.with_node(|node, circumstances| node.submit(submission, circumstances))?;
+        }
+        Ok(())
     }
 
     fn attend(&mut self, effect: Effect) -> anyhow::Result<()> {

@@ -10,6 +10,7 @@ mod history;
 mod init;
 mod join;
 mod recover;
+pub mod rollout;
 mod rows;
 mod rpcd;
 mod run;

@@ -12,7 +12,7 @@ use fleet::layer::{Execute, Member, Origin, Placed};
 use fleet::log::Record;
 use fleet::{ChangeId, DeviceId, Request, Scope, SectionPath, mask};
 
-use crate::command::Given;
+use crate::command::{Given, rollout};
 use crate::prompt;
 use crate::seat::{Author, Seat, now, random};
 
@@ -117,6 +117,10 @@ pub fn commit(seat: &mut Seat, given: &Given, mut drafts: Vec<Draft>) -> anyhow:
     }
     prompt::consent("Sign this?", given.has("yes"))?;
     let author = seat.sign_in(given)?;
+    if given.has("rollout") {
+        let signed = sign(seat, given, &drafts, &author)?;
+        return rollout::begin(seat, given, signed, &author);
+    }
     let mut told = String::new();
     for SignedDraft { path, change, content } in sign(seat, given, &drafts, &author)? {
         let index = seat.change(change, content)?;

@@ -11,6 +11,7 @@ pub mod command;
 pub mod device;
 pub mod draft;
 pub mod flash;
+pub mod itinerary;
 pub mod port;
 pub mod probe;
 pub mod prompt;

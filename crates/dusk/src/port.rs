@@ -85,6 +85,11 @@ impl<D: Disk> Port<D> {
         self.listener.local_addr()
     }
 
+    /// The time by the node's clock.
+    pub fn now(&self) -> Moment {
+        self.clock.now()
+    }
+
     /// The node.
     pub const fn node(&self) -> &Node {
         &self.node

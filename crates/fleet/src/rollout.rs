@@ -9,6 +9,7 @@
 mod gate;
 mod in_force;
 mod itinerary;
+mod steward;
 
 use crate::cbor::{self, BytesError};
 use crate::change::{Content, LONGEST_CONTENT};
@@ -19,6 +20,7 @@ use crate::{ChangeId, DeviceId, SectionPath};
 pub use gate::{Health, Participants, Verdict};
 pub(crate) use in_force::in_force;
 pub use itinerary::{Itinerary, Leg, Plan, PlanRefusal};
+pub use steward::{Sight, Step, Steward, concerned, conflict, participants, told};
 
 const FORMAT: u8 = 1;
 /// The bound of a stage that everybody takes part in.
@@ -230,7 +232,8 @@ pub fn stage_path(rollout: &SectionPath) -> Option<SectionPath> {
 }
 
 /// Whether a section is about rollouts, and so cannot be what one changes.
-fn is_about_rollouts(path: &SectionPath) -> bool {
+#[must_use]
+pub fn is_about_rollouts(path: &SectionPath) -> bool {
     ["rollouts", "stages"].contains(&path.rest().split('/').next().unwrap_or_default())
 }
 

@@ -1,8 +1,8 @@
 //! All commands. A line here is all that a command needs to be known to the parser and the help.
 
 use super::{
-    Argument, Command, Count, Flag, content, device, explain, group, history, init, join, recover, rpcd, run, section,
-    undo, user,
+    Argument, Command, Count, Flag, content, device, explain, group, history, init, join, recover, rollout, rpcd, run,
+    section, undo, user,
 };
 
 /// What every command takes.
@@ -17,6 +17,12 @@ const OUTPUT: Flag = Flag { long: "output", short: Some('o'), value: Some("FORM"
 const YES: Flag = Flag { long: "yes", short: Some('y'), value: None, help: "Do not ask" };
 const NOTE: Flag = option("note", "TEXT", "why, for those who read the log");
 const DRY_RUN: Flag = switch("dry-run", "show what would change on every device, and sign nothing");
+const ROLLOUT: Flag = option("rollout", "NAME", "let it go out in stages, under this name");
+const STAGES: Flag = option("stages", "LIST", "the stages of the rollout (1,5%,25%,all)");
+const HEALTHY: Flag = option("healthy", "PERCENT", "how many of a stage must be well before the next one (90)");
+const ROLLOUT_PATIENCE: Flag = option("patience", "SECONDS", "how long a stage may take to be well (600)");
+const WINDOW: Flag = option("window", "FROM-TO", "when stages may begin, in UTC, such as 02:00-04:30");
+const ROLLOUT_NAME: Argument = one("name", "its name, or the path of its section");
 const REQUEST: Flag = option("request", "FILE", "the request, carried here by hand");
 const SECRETS: Flag = switch("secrets", "trust the device with its groups' secrets");
 const GROUP: Flag =
@@ -205,22 +211,69 @@ pub const COMMANDS: &[Command] = &[
             one("target", "group/NAME, device/NAME or policy/NAME"),
             Argument { name: "change", help: "path=value, such as network.lan.ipaddr=192.0.2.1", count: Count::Many },
         ],
-        flags: &[DIR, USER, YES, NOTE, DRY_RUN],
+        flags: &[DIR, USER, YES, NOTE, DRY_RUN, ROLLOUT, STAGES, HEALTHY, ROLLOUT_PATIENCE, WINDOW],
         run: section::set,
     },
     Command {
         words: "edit",
         summary: "Change a section in the editor; an empty one is deleted",
         arguments: &[one("section", "such as group/ap/config/wireless")],
-        flags: &[DIR, USER, YES, NOTE, DRY_RUN],
+        flags: &[DIR, USER, YES, NOTE, DRY_RUN, ROLLOUT, STAGES, HEALTHY, ROLLOUT_PATIENCE, WINDOW],
         run: section::edit,
     },
     Command {
         words: "undo",
         summary: "Put back what a change replaced, with what was signed together with it",
         arguments: &[Argument { name: "change", help: "the number of its record, or its id", count: Count::Many }],
-        flags: &[DIR, USER, YES, NOTE, DRY_RUN, switch("only", "leave what was signed together with it")],
+        flags: &[
+            DIR,
+            USER,
+            YES,
+            NOTE,
+            DRY_RUN,
+            switch("only", "leave what was signed together with it"),
+            ROLLOUT,
+            STAGES,
+            HEALTHY,
+            ROLLOUT_PATIENCE,
+            WINDOW,
+        ],
         run: undo::run,
+    },
+    Command {
+        words: "rollout list",
+        summary: "List the changes that go out in stages",
+        arguments: &[],
+        flags: &[DIR, OUTPUT],
+        run: rollout::list,
+    },
+    Command {
+        words: "rollout show",
+        summary: "Show the stages of a rollout and who is in them",
+        arguments: &[ROLLOUT_NAME],
+        flags: &[DIR],
+        run: rollout::show,
+    },
+    Command {
+        words: "rollout halt",
+        summary: "Let a rollout go no further",
+        arguments: &[ROLLOUT_NAME],
+        flags: &[DIR, USER, YES, switch("back", "take it back where it is, too")],
+        run: rollout::halt,
+    },
+    Command {
+        words: "rollout resume",
+        summary: "Let a halted rollout go on",
+        arguments: &[ROLLOUT_NAME],
+        flags: &[DIR, USER],
+        run: rollout::resume,
+    },
+    Command {
+        words: "rollout advance",
+        summary: "Let the next stage begin whatever came of this one",
+        arguments: &[ROLLOUT_NAME],
+        flags: &[DIR, USER],
+        run: rollout::advance,
     },
     Command {
         words: "section",

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Context, bail};
 use fleet::change::{Change, Content};
 use fleet::log::Record;
+use fleet::rollout::is_about_rollouts;
 use fleet::submission::Submission;
 use fleet::{ChangeId, LogIndex, SectionPath};
 
@@ -53,7 +54,8 @@ impl History {
     fn of(seat: &Seat) -> Self {
         let past = |(index, submission): (LogIndex, Submission)| {
             let Record::Change(signed) = submission.record else { return None };
-            let change = Change::read(signed, seat.fleet()).ok()?;
+            // What a rollout brought is undone like any change; the rollout itself is halted or taken back.
+            let change = Change::read(signed, seat.fleet()).ok().filter(|change| !is_about_rollouts(&change.path))?;
             Some((change.id, Past { index, change, content: submission.content }))
         };
         Self { changes: (0..).zip(seat.archive.records()).filter_map(past).collect() }

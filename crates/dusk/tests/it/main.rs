@@ -3,4 +3,5 @@
 
 mod command_line;
 mod restore_script;
+mod rollout;
 mod undo;

@@ -1,16 +1,22 @@
 //! Changes that go out in stages: who goes by them, and when.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use fleet::archive::Archive;
 use fleet::authority::Statement;
 use fleet::catch_up::Book;
 use fleet::cbor;
 use fleet::change::{Change, Content, Wish};
+use fleet::export::Item;
 use fleet::log::Record;
 use fleet::replica::{ProvenCheckpoint, Replica, ShippedSection, prefixes};
-use fleet::rollout::{EVERYBODY, Itinerary, Plan, Rollout, Stage, Staged, bound, stage_path};
+use fleet::rollout::{
+    EVERYBODY, Health, Itinerary, Plan, Rollout, Sight, Stage, Staged, Step, Steward, bound, stage_path,
+};
 use fleet::submission::Submission;
-use fleet::{ChangeId, ContentHash, DeviceId, SectionPath, Signed};
+use fleet::voter::Ledger;
+use fleet::{ChangeId, ContentHash, DeviceId, LogIndex, Moment, SectionPath, Signed};
 use proptest::prelude::*;
 
 use crate::founded::{BACKUP, FOUNDER, Founded, MASTER, id, random, secret};
@@ -71,7 +77,7 @@ impl World {
     }
 
     fn decide(&mut self, Staged { change, content }: Staged) -> Result<ChangeId, String> {
-        self.fleet.log.append(&Record::Change(change.clone())).map_err(|refusal| refusal.to_string())?;
+        self.fleet.append(Record::Change(change.clone())).map_err(|refusal| refusal.to_string())?;
         let read = Change::read(change.clone(), self.fleet.log.authority().fleet()).unwrap();
         self.changes.insert(read.id, change);
         self.contents.extend(content.map(|content| (content.hash(), content)));
@@ -136,6 +142,53 @@ impl World {
         seen
     }
 
+    /// What a voter holds.
+    fn archive(&self) -> Archive {
+        let genesis = self.fleet.log.authority().genesis().clone();
+        let mut archive = Archive::new(genesis, Arc::new(secret(MASTER))).unwrap();
+        for item in fleet::export::read(&self.fleet.export).map(Result::unwrap) {
+            let Item::Record(record) = item else { continue };
+            let content = match &record {
+                Record::Authority(_) => None,
+                Record::Change(signed) => {
+                    let named = Change::read(signed.clone(), self.fleet.log.authority().fleet()).unwrap().content;
+                    named.map(|hash| self.contents[&hash].clone())
+                }
+            };
+            archive.append(&Submission { record, content }.to_bytes().into());
+        }
+        archive
+    }
+
+    /// Lets a master look after a rollout until it has nothing to do, or halts; how many devices have it each time, and
+    /// what the master tells.
+    fn see_to(
+        &mut self,
+        itinerary: &Itinerary,
+        health: &dyn Fn(DeviceId, LogIndex) -> Health,
+    ) -> (Vec<usize>, Vec<String>) {
+        let (mut steward, mut counts, mut told) = (Steward::default(), Vec::new(), Vec::new());
+        for look in 0_u64.. {
+            let archive = self.archive();
+            // Each stage gets its time twice over.
+            let now = Moment::from_millis(look * 700_000);
+            match steward.look(itinerary, Sight { archive: &archive, health, now, minute: None }) {
+                Step::Wait if look < 20 => {}
+                Step::Wait => panic!("it waits for ever: {told:?}"),
+                Step::Over => break,
+                Step::Submit(submissions, why) => {
+                    submissions.iter().for_each(|submission| drop(self.submit(submission).unwrap()));
+                    counts.push(self.count("new"));
+                    told.push(why.clone());
+                    if why.contains("halts") {
+                        break;
+                    }
+                }
+            }
+        }
+        (counts, told)
+    }
+
     fn count(&mut self, text: &str) -> usize {
         self.seen().values().filter(|seen| *seen == text).count()
     }
@@ -194,6 +247,40 @@ fn whoever_changes_the_section_meanwhile_ends_it_for_everybody() {
     world.put(TARGET, "other").unwrap();
     assert_eq!(world.count("other"), 10);
     assert!(world.submit(&itinerary.end[0]).unwrap_err().contains("somebody else was first"));
+}
+
+#[test]
+fn a_master_sees_to_it_that_a_rollout_goes_on_and_ends() {
+    let mut world = World::new();
+    let staged = world.signed(FOUNDER, TARGET, b"new", world.standing(TARGET));
+    let (_, _, itinerary) = world.roll_out(FOUNDER, vec![staged], &[1, 3, 10]);
+    let (counts, told) = world.see_to(&itinerary, &|_, _| Health::Applied);
+    assert_eq!(counts, [1, 3, 10, 10], "{told:?}");
+    assert!(told[3].contains("all have it: 10 applied"), "{told:?}");
+    assert!(world.fleet.log.map().get(&path(ROLLOUT)).unwrap().deleted);
+}
+
+#[test]
+fn a_master_halts_what_does_devices_no_good_and_what_somebody_else_has_changed() {
+    for bad in [Health::Failed, Health::Offline, Health::Waiting] {
+        let mut world = World::new();
+        let staged = world.signed(FOUNDER, TARGET, b"new", world.standing(TARGET));
+        let (_, rollout, itinerary) = world.roll_out(FOUNDER, vec![staged], &[1, 5, 10]);
+        let first = World::devices().into_iter().find(|device| rollout.takes_part(*device, 0)).unwrap();
+        let health = |device, _| if device == first { Health::Applied } else { bad };
+        let (counts, told) = world.see_to(&itinerary, &health);
+        assert_eq!(counts, [1, 5, 5], "{told:?}");
+        assert!(told[2].contains("halts: 5 of 5 must be well"), "{told:?}");
+        assert!(world.fleet.log.map().get(&path(ROLLOUT)).is_some_and(|leaf| !leaf.deleted));
+    }
+    let mut world = World::new();
+    let staged = world.signed(FOUNDER, TARGET, b"new", world.standing(TARGET));
+    let (_, _, itinerary) = world.roll_out(FOUNDER, vec![staged], &[1, 10]);
+    world.submit(&itinerary.legs[0].begin).unwrap();
+    world.put(TARGET, "other").unwrap();
+    let (counts, told) = world.see_to(&itinerary, &|_, _| Health::Applied);
+    assert_eq!(counts, [0]);
+    assert!(told[0].contains("was changed since by somebody else"), "{told:?}");
 }
 
 #[test]
