@@ -21,10 +21,10 @@ use proptest::prelude::*;
 
 use crate::founded::{BACKUP, FOUNDER, Founded, MASTER, id, random, secret};
 
-const TARGET: &str = "groups/ap/config/wireless";
-const ROLLOUT: &str = "groups/ap/rollouts/six";
+const TARGET: &str = "groups/roof/config/wireless";
+const ROLLOUT: &str = "groups/roof/rollouts/six";
 const BOB: u8 = 60;
-/// The devices of group `ap`.
+/// The devices of group `roof`.
 const DEVICES: std::ops::Range<u8> = 10..20;
 
 /// A fleet and what its devices hold.
@@ -44,7 +44,7 @@ impl World {
     fn new() -> Self {
         let mut fleet = Founded::new();
         for number in DEVICES {
-            fleet.say(FOUNDER, &fleet.device(number, &format!("ap{number}"), &["ap"])).unwrap();
+            fleet.say(FOUNDER, &fleet.device(number, &format!("ap{number}"), &["roof"])).unwrap();
         }
         let of = fleet.log.authority().fleet();
         let replica = |number| (number, Replica::restore(of, secret(number).public().noise, []));
@@ -102,7 +102,7 @@ impl World {
         let plan = Plan { authority: &authority, secret: &secret(author), time: 7, note: "six" };
         let founded = plan.found(&path(ROLLOUT), self.standing(ROLLOUT), &rollout, &mut random(3)).unwrap();
         let id = self.submit(&founded).unwrap();
-        let stands = self.standing("groups/ap/stages/six");
+        let stands = self.standing("groups/roof/stages/six");
         let itinerary = plan.itinerary(&path(ROLLOUT), (id, &rollout), (0, stands), &mut random(4)).unwrap();
         (id, rollout, itinerary)
     }
@@ -177,7 +177,9 @@ impl World {
                 Step::Wait => panic!("it waits for ever: {told:?}"),
                 Step::Over => break,
                 Step::Submit(submissions, why) => {
-                    submissions.iter().for_each(|submission| drop(self.submit(submission).unwrap()));
+                    for submission in &submissions {
+                        self.submit(submission).unwrap();
+                    }
                     counts.push(self.count("new"));
                     told.push(why.clone());
                     if why.contains("halts") {
@@ -286,7 +288,7 @@ fn a_master_halts_what_does_devices_no_good_and_what_somebody_else_has_changed()
 #[test]
 fn nobody_rolls_out_what_they_could_not_change() {
     let mut world = World::new();
-    let bob = world.fleet.user(BOB, "bob", &["groups/ap/rollouts/**:put", "groups/ap/stages/**:put"]);
+    let bob = world.fleet.user(BOB, "bob", &["groups/roof/rollouts/**:put", "groups/roof/stages/**:put"]);
     world.fleet.say(FOUNDER, &bob).unwrap();
     let stands = world.standing(TARGET);
     for (author, signer, at) in [(BOB, BOB, TARGET), (BOB, FOUNDER, TARGET), (FOUNDER, FOUNDER, "groups/core/config/x")]
@@ -309,13 +311,13 @@ fn nobody_rolls_out_what_they_could_not_change() {
 #[test]
 fn whose_right_ends_does_not_go_on() {
     let mut world = World::new();
-    let bob = world.fleet.user(BOB, "bob", &["groups/ap/**:put+delete"]);
+    let bob = world.fleet.user(BOB, "bob", &["groups/roof/**:put+delete"]);
     world.fleet.say(FOUNDER, &bob).unwrap();
     let staged = world.signed(BOB, TARGET, b"new", world.standing(TARGET));
     let (_, _, itinerary) = world.roll_out(BOB, vec![staged], &[4, 10]);
     world.submit(&itinerary.legs[0].begin).unwrap();
     assert_eq!(world.count("new"), 4);
-    let rights = vec!["groups/ap/rollouts/**:put".parse().unwrap(), "groups/ap/stages/**:put".parse().unwrap()];
+    let rights = vec!["groups/roof/rollouts/**:put".parse().unwrap(), "groups/roof/stages/**:put".parse().unwrap()];
     world.fleet.say(FOUNDER, &Statement::Rights { name: "bob".parse().unwrap(), rights }).unwrap();
     assert_eq!(world.count("old"), 10);
 }
