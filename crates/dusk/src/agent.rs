@@ -1,41 +1,73 @@
 //! The running node: its parts, and what each effect of the core leads to.
 
 mod alarm;
+mod applying;
+pub mod control;
 mod directory;
 mod disk;
+mod election;
 mod request;
 mod rollout;
 mod status;
+mod submission;
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use fleet::archive::Archive;
 use fleet::authority::Genesis;
 use fleet::catch_up::Report;
-use fleet::node::{Circumstances, Effect, Flash, Node, Serving};
+use fleet::node::{Alarm, Circumstances, Effect, Flash, Node};
 use fleet::replica::Replica;
-use fleet::voter::Voter;
-use fleet::{FleetId, JoinKey};
+use fleet::{FleetId, JoinKey, NodeSecret};
+use serde_json::json;
 use zeroize::Zeroizing;
 
+use crate::apply::Places;
 use crate::port::{Clock, Port, System};
 use crate::store::Store;
+use applying::{Applying, Need};
+use control::{Control, Question};
+use directory::Directory;
 use disk::Files;
+use election::Election;
 use rollout::Rollouts;
+use submission::Waiting;
 
 /// The loop looks up at least this often.
 const LONGEST: Duration = Duration::from_secs(60);
+/// It looks up sooner where somebody waits.
+const SOON: Duration = Duration::from_secs(1);
+/// A node that others ask counts as alone when nobody has for so long.
+const ALONE: Duration = Duration::from_secs(600);
+
+/// What a node is told when it starts.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where its own files lie.
+    pub dir: PathBuf,
+    /// Where it listens, over UDP and TCP.
+    pub listen: SocketAddr,
+    /// The root of the device's files, `/` but where devices are played.
+    pub root: PathBuf,
+}
 
 /// A node that runs.
 pub struct Agent {
     store: Store,
+    secret: Arc<NodeSecret>,
     fleet: FleetId,
     port: Port<Files>,
     rollouts: Rollouts,
+    directory: Directory,
+    election: Election,
+    applying: Applying,
+    control: Control,
+    waiting: Vec<Waiting>,
+    /// When a member came through to this node the last time.
+    reached: Option<Instant>,
 }
 
 impl Agent {
@@ -43,37 +75,42 @@ impl Agent {
     ///
     /// # Errors
     /// When it has no fleet, or its files or sockets fail.
-    pub fn open(dir: &Path, listen: SocketAddr) -> anyhow::Result<Self> {
+    pub fn open(settings: &Settings) -> anyhow::Result<Self> {
+        let Settings { dir, listen, root } = settings;
         let store = Store::open(dir)?;
         let none = || format!("there is no fleet in {}: `dusk init` or `dusk join` first", dir.display());
-        let secret = store.secret()?.with_context(none)?;
+        let secret = Arc::new(store.secret()?.with_context(none)?);
         let (clock, own) = (Clock::start(), secret.public().noise);
         let join = join(&store)?;
-        let (journal, decided) = store.frames(Flash::Journal)?;
-        let (replica_file, known) = store.frames(Flash::Replica)?;
         let genesis = store.genesis()?;
         let fleet = genesis.as_ref().map(Genesis::fleet).or(join.as_ref().map(|join| join.fleet)).with_context(none)?;
+        let (replica_file, known) = store.frames(Flash::Replica)?;
         let mut replica = Replica::restore(fleet, own, known.iter().map(Vec::as_slice));
         if let (Some(request), None) = (store.read("request")?, replica.device()) {
             replica.report(Report::Request(request));
         }
-        let mut files = Files { journal, replica: replica_file };
+        let mut files = Files { journal: None, replica: replica_file };
         let serving = match genesis {
-            Some(genesis) => {
-                let mut archive = Archive::new(genesis, Arc::new(fleet::NodeSecret::of(*secret.reveal())))?;
-                let decided = decided.iter().map(Vec::as_slice);
-                let mut voter = Voter::restore(own, decided, false, &mut archive, clock.now());
-                files.journal.append(&voter.take_output().writes)?;
-                Some(Serving::new(archive, voter, clock.now()))
+            Some(genesis) if store.has(Flash::Journal) => {
+                let (serving, journal) = election::serving(&store, genesis, &secret, clock.now())?;
+                files.journal = Some(journal);
+                Some(serving)
             }
-            None => None,
+            _ => None,
         };
-        let masters = join.map_or_else(Default::default, |join| directory::masters(&join));
         let mut circumstances = Circumstances { now: clock.now(), random: &mut System };
-        let node = Node::new(&secret, replica, serving, masters, &mut circumstances);
-        let port = Port::open(listen, node, files, clock).with_context(|| format!("cannot listen at {listen}"))?;
+        let node = Node::new(&secret, replica, serving, Default::default(), &mut circumstances);
+        let port = Port::open(*listen, node, files, clock).with_context(|| format!("cannot listen at {listen}"))?;
+        let control = Control::open(dir, port.waker()).context("cannot listen for commands")?;
+        let applying = Applying::start(Places::under(root), port.waker())?;
         eprintln!("listening at {}", port.address()?);
-        Ok(Self { store, fleet, port, rollouts: Rollouts::default() })
+        let directory = Directory::of(join.as_ref());
+        let (election, waiting, reached) = (Election::default(), Vec::new(), None);
+        let rollouts = Rollouts::default();
+        let mut agent =
+            Self { store, secret, fleet, port, rollouts, directory, election, applying, control, waiting, reached };
+        agent.learned()?;
+        Ok(agent)
     }
 
     /// Runs until a file or a socket fails.
@@ -82,11 +119,41 @@ impl Agent {
     /// Says which.
     pub fn run(mut self) -> anyhow::Result<()> {
         loop {
-            for effect in self.port.turn(LONGEST)? {
-                self.attend(effect)?;
-            }
-            self.see_to_rollouts()?;
+            self.turn()?;
         }
+    }
+
+    fn turn(&mut self) -> anyhow::Result<()> {
+        let effects = self.port.turn(self.longest())?;
+        let mut refused = Vec::new();
+        for effect in effects {
+            if let Effect::Alarm(Alarm::Refused(reason)) = &effect {
+                refused.push(reason.clone());
+            }
+            self.attend(effect)?;
+        }
+        if let Some(addresses) = self.directory.found() {
+            self.port.with_node(|node, _| {
+                node.set_directory(addresses);
+                Vec::new()
+            })?;
+        }
+        for need in self.applying.hear() {
+            self.meet(need)?;
+        }
+        if self.applying.due().is_some_and(|due| due <= Instant::now()) {
+            self.applying.order(self.port.node().replica(), &self.secret);
+        }
+        for question in self.control.questions() {
+            self.answer(question)?;
+        }
+        let node = self.port.node();
+        self.waiting = std::mem::take(&mut self.waiting)
+            .into_iter()
+            .filter_map(|waiting| waiting.settle(node, &refused))
+            .collect();
+        self.see_to_rollouts()?;
+        self.election.end(&mut self.port, &self.store)
     }
 
     /// Hands in what authors of rollouts signed beforehand, when it is time.
@@ -98,6 +165,12 @@ impl Agent {
         Ok(())
     }
 
+    /// How long nothing has to be looked at.
+    fn longest(&self) -> Duration {
+        let until = self.applying.due().map_or(LONGEST, |due| due.saturating_duration_since(Instant::now()));
+        if self.waiting.is_empty() { until.min(LONGEST) } else { until.min(SOON) }
+    }
+
     fn attend(&mut self, effect: Effect) -> anyhow::Result<()> {
         match effect {
             Effect::Request(bytes) => request::keep(&self.store, self.fleet, &bytes),
@@ -106,11 +179,82 @@ impl Agent {
                 alarm::tell(&alarm);
                 Ok(())
             }
-            Effect::Reached(_) | Effect::Apply => Ok(()),
+            Effect::Reached(_) => {
+                self.reached = Some(Instant::now());
+                self.applying.answered();
+                Ok(())
+            }
+            Effect::Apply => self.learned(),
             Effect::Write(..) | Effect::Send(..) | Effect::Connect(..) | Effect::Say(..) | Effect::Close(_) => {
                 bail!("the port has not done what is its own")
             }
         }
+    }
+
+    /// The node knows something that it did not: others may serve, it may be to serve itself, or to be configured anew.
+    fn learned(&mut self) -> anyhow::Result<()> {
+        let waker = self.port.waker();
+        if let Some(addresses) = self.directory.read(self.port.node().replica(), &waker) {
+            self.port.with_node(|node, _| {
+                node.set_directory(addresses);
+                Vec::new()
+            })?;
+        }
+        self.election.follow(&mut self.port, &self.store, &self.secret)?;
+        self.applying.order(self.port.node().replica(), &self.secret);
+        Ok(())
+    }
+
+    fn meet(&mut self, need: Need) -> anyhow::Result<()> {
+        match need {
+            // Where nobody has come for long, nobody can say that the network still leads here.
+            Need::Answer if self.asks_nobody() && self.reached.is_none_or(|at| at.elapsed() > ALONE) => {
+                self.applying.answered();
+            }
+            Need::Answer => self.port.with_node(Node::ask_now)?,
+            Need::Telling => {
+                let status = status::own(&self.applying);
+                self.port.with_node(|node, circumstances| {
+                    node.set_status(status, circumstances.now);
+                    Vec::new()
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether this node votes, and so asks nobody.
+    fn asks_nobody(&self) -> bool {
+        let node = self.port.node();
+        node.serving().is_some_and(|serving| serving.votes(node.key()))
+    }
+
+    /// Answers a command on this machine, or lets it wait.
+    fn answer(&mut self, question: Question) -> anyhow::Result<()> {
+        match question.name() {
+            "submit" => {
+                if let Some(waiting) = submission::take(question, self.port.node()) {
+                    let bytes = waiting.bytes().to_vec();
+                    self.port.with_node(|node, circumstances| node.submit(bytes, circumstances))?;
+                    self.waiting.push(waiting);
+                }
+            }
+            "node" => {
+                let (node, address) = (self.port.node(), self.port.address()?);
+                let device = node.replica().device().map(|device| device.to_string());
+                let index = node.replica().summary().map(|summary| summary.index);
+                let answer = json!({
+                    "address": address.to_string(), "device": device, "index": index, "votes": self.asks_nobody(),
+                    "applying": self.applying.is_busy(), "reverted": self.applying.is_reverted(),
+                });
+                question.answer(Ok(answer));
+            }
+            _ => {
+                let error = submission::unknown(&question);
+                question.answer(error);
+            }
+        }
+        Ok(())
     }
 }
 

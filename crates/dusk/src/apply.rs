@@ -17,7 +17,7 @@ use fleet::effective::{Effective, Input};
 use fleet::ground::Ground;
 use fleet::layer::{self, Member, Placed};
 use fleet::sealed::Opener;
-use ubus::{Client, Ubus};
+use ubus::{Client, Local, Ubus};
 use uci::{Config, PackageName};
 
 use crate::flash::Flash;
@@ -46,9 +46,27 @@ pub struct Places {
     pub restore: PathBuf,
 }
 
-impl Default for Places {
-    fn default() -> Self {
-        Self { root: "/".into(), lock: "/run/rhyzome-router.lock".into(), restore: RESTORE.into() }
+/// The lock that all our writers share.
+const LOCK: &str = "/run/rhyzome-router.lock";
+
+impl Places {
+    /// Those under a root.
+    #[must_use]
+    pub fn under(root: &Path) -> Self {
+        let place = |path: &str| root.join(path.trim_start_matches('/'));
+        Self { root: root.to_owned(), lock: place(LOCK), restore: place(RESTORE) }
+    }
+
+    /// The socket of the device's ubus.
+    #[must_use]
+    pub fn ubus(&self) -> PathBuf {
+        self.root.join(Local::SOCKET.trim_start_matches('/'))
+    }
+
+    /// Whether this is a device that is configured by UCI at all.
+    #[must_use]
+    pub fn has_uci(&self) -> bool {
+        self.root.join("etc/config").is_dir()
     }
 }
 

@@ -4,6 +4,7 @@
 //! a write fails the loop ends, since the node in memory is then ahead of what it can remember.
 
 mod link;
+mod waker;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -18,6 +19,8 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use link::Link;
+use waker::Bell;
+pub use waker::Waker;
 
 /// So many datagrams are taken before anything else gets its turn.
 const DATAGRAMS: usize = 256;
@@ -68,6 +71,7 @@ pub struct Port<D> {
     clock: Clock,
     is_v6: bool,
     events: Vec<Effect>,
+    bell: Bell,
 }
 
 impl<D: Disk> Port<D> {
@@ -77,7 +81,8 @@ impl<D: Disk> Port<D> {
         let at = listener.local_addr()?;
         let udp = bind(at)?;
         let links = BTreeMap::new();
-        Ok(Self { udp, listener, links, node, disk, clock, is_v6: at.is_ipv6(), events: Vec::new() })
+        let (events, bell) = (Vec::new(), Bell::new()?);
+        Ok(Self { udp, listener, links, node, disk, clock, is_v6: at.is_ipv6(), events, bell })
     }
 
     /// Where it is reached.
@@ -85,9 +90,19 @@ impl<D: Disk> Port<D> {
         self.listener.local_addr()
     }
 
+    /// Wakes the loop from another thread.
+    pub fn waker(&self) -> Waker {
+        self.bell.waker()
+    }
+
     /// The time by the node's clock.
     pub fn now(&self) -> Moment {
         self.clock.now()
+    }
+
+    /// Where its writes go.
+    pub const fn disk(&mut self) -> &mut D {
+        &mut self.disk
     }
 
     /// The node.
@@ -107,6 +122,7 @@ impl<D: Disk> Port<D> {
     /// out.
     pub fn turn(&mut self, longest: Duration) -> io::Result<Vec<Effect>> {
         self.wait(longest)?;
+        self.bell.quiet();
         self.take_datagrams()?;
         self.accept()?;
         let numbers: Vec<_> = self.links.keys().copied().collect();
@@ -123,6 +139,7 @@ impl<D: Disk> Port<D> {
         let mut sockets = vec![
             PollFd::new(self.udp.as_fd(), PollFlags::POLLIN),
             PollFd::new(self.listener.as_fd(), PollFlags::POLLIN),
+            PollFd::new(self.bell.as_fd(), PollFlags::POLLIN),
         ];
         sockets.extend(self.links.values().map(|link| PollFd::new(link.as_fd(), link.interest())));
         match poll(&mut sockets, timeout) {

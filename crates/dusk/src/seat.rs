@@ -1,9 +1,11 @@
-//! A voter's place while no other dusk runs on its files: reads what was decided, and decides more if it votes alone.
+//! A voter's place: reads what was decided, and has more decided, by itself if it votes alone and no node runs on its
+//! files, else through the node that runs.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
+use data_encoding::HEXLOWER;
 use fleet::archive::Archive;
 use fleet::authority::{Authority, State, Statement};
 use fleet::change::Content;
@@ -11,9 +13,11 @@ use fleet::log::Record;
 use fleet::node::Flash;
 use fleet::password::LockedKey;
 use fleet::submission::Submission;
-use fleet::voter::Voter;
-use fleet::{FleetId, LogIndex, Moment, NodeSecret, Signed, UserName};
+use fleet::voter::{self, Ledger, Voter};
+use fleet::{FleetId, LogIndex, Moment, NodeSecret, NoiseKey, Signed, UserName};
+use serde_json::{Value, json};
 
+use crate::agent::control;
 use crate::command::Given;
 use crate::prompt;
 use crate::store::{DIRECTORY, Frames, Store};
@@ -27,8 +31,16 @@ pub struct Seat {
     pub store: Store,
     /// What was decided.
     pub archive: Archive,
-    voter: Voter,
-    journal: Frames,
+    dir: PathBuf,
+    place: Place,
+}
+
+/// How more is decided.
+enum Place {
+    /// Nobody else holds the files.
+    Own { voter: Box<Voter>, journal: Frames },
+    /// A node runs on them.
+    Beside,
 }
 
 /// Somebody who gave their password.
@@ -52,15 +64,23 @@ impl Seat {
     /// When there is no fleet, or its files cannot be read.
     pub fn open(given: &Given) -> anyhow::Result<Self> {
         let dir = directory(given);
-        let store = Store::open(dir)?;
+        let store = Store::enter(dir)?;
         let none = || format!("there is no fleet in {}: `dusk init` makes one", dir.display());
         let (genesis, secret) = (store.genesis()?.with_context(none)?, store.secret()?.with_context(none)?);
         let own = secret.public().noise;
         let mut archive = Archive::new(genesis, Arc::new(secret))?;
-        let (journal, writes) = store.frames(Flash::Journal)?;
-        let writes = writes.iter().map(Vec::as_slice);
-        let voter = Voter::restore(own, writes, false, &mut archive, Moment::default());
-        let mut seat = Self { store, archive, voter, journal };
+        if !store.has(Flash::Journal) {
+            bail!("this device does not vote: what the fleet decided is at its masters");
+        }
+        let place = if store.is_held() {
+            let (journal, writes) = store.frames(Flash::Journal)?;
+            let voter = restore(own, &writes, &mut archive);
+            Place::Own { voter: Box::new(voter), journal }
+        } else {
+            drop(restore(own, &store.look_at(Flash::Journal)?, &mut archive));
+            Place::Beside
+        };
+        let mut seat = Self { store, archive, dir: dir.to_owned(), place };
         seat.write()?;
         seat.take_recovered()?;
         Ok(seat)
@@ -141,12 +161,17 @@ impl Seat {
     /// When it is refused, cannot be written, or others would have to vote too.
     pub fn decide(&mut self, record: Record, content: Option<Content>) -> anyhow::Result<LogIndex> {
         self.archive.log().judge(&record)?;
-        if !self.voter.leads() {
-            bail!("others vote too: start `dusk run` and let it be decided there");
-        }
         let submission = Submission { record, content };
-        self.voter.propose(submission.to_bytes(), &mut self.archive)?;
-        self.write()?;
+        match &mut self.place {
+            Place::Own { voter, .. } => {
+                if !voter.leads() {
+                    bail!("others vote too: start `dusk run` and let it be decided there");
+                }
+                voter.propose(submission.to_bytes(), &mut self.archive)?;
+                self.write()?;
+            }
+            Place::Beside => self.submit(&submission)?,
+        }
         match self.archive.outcome(&submission) {
             Some(Ok(index)) => Ok(*index),
             Some(Err(reason)) => bail!("{reason}"),
@@ -154,10 +179,40 @@ impl Seat {
         }
     }
 
-    fn write(&mut self) -> anyhow::Result<()> {
-        let output = self.voter.take_output();
-        Ok(self.journal.append(&output.writes)?)
+    /// Has the node that runs on the files have something decided, and takes what was decided meanwhile.
+    fn submit(&mut self, submission: &Submission) -> anyhow::Result<()> {
+        let known = self.archive.length();
+        let text = HEXLOWER.encode(&submission.to_bytes());
+        let answer = control::ask(&self.dir, &json!({"ask": "submit", "known": known, "submission": text}))?;
+        match answer.get("records").and_then(Value::as_array) {
+            Some(records) => {
+                for record in records {
+                    let bytes = HEXLOWER.decode(record.as_str().unwrap_or_default().as_bytes());
+                    self.archive.append(&voter::Record::from(bytes.context("the node told records that are no hex")?));
+                }
+            }
+            // There were too many, or others than those that this command knows.
+            None => {
+                let secret = self.store.secret()?.context("there is no node.key")?;
+                let own = secret.public().noise;
+                let mut archive = Archive::new(self.authority().genesis().clone(), Arc::new(secret))?;
+                drop(restore(own, &self.store.look_at(Flash::Journal)?, &mut archive));
+                self.archive = archive;
+            }
+        }
+        Ok(())
     }
+
+    fn write(&mut self) -> anyhow::Result<()> {
+        if let Place::Own { voter, journal } = &mut self.place {
+            journal.append(&voter.take_output().writes)?;
+        }
+        Ok(())
+    }
+}
+
+fn restore(own: NoiseKey, writes: &[Vec<u8>], archive: &mut Archive) -> Voter {
+    Voter::restore(own, writes.iter().map(Vec::as_slice), false, archive, Moment::default())
 }
 
 /// The system's randomness.

@@ -8,24 +8,38 @@ mod frames;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use fleet::node::Flash;
 use fleet::password::LockedKey;
 use fleet::{NodeSecret, Random, Signed, UserName};
 use nix::fcntl::{Flock, FlockArg};
 use zeroize::Zeroizing;
 
+use crate::agent::control;
 pub use frames::{Frames, FramesError};
 
 /// Where the files lie if nobody says.
 pub const DIRECTORY: &str = "/etc/dusk";
 
-/// A node's files, held by one process.
+/// Another process holds the files.
+#[derive(Debug, thiserror::Error)]
+#[error("{} is in use by another dusk", dir.display())]
+pub struct InUse {
+    dir: PathBuf,
+}
+
+/// How long another command may take that holds the files.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A node's files, held by one process; others may look at them beside a node that runs.
 pub struct Store {
     dir: PathBuf,
-    _lock: Flock<File>,
+    lock: Option<Flock<File>>,
 }
 
 impl Store {
@@ -40,10 +54,43 @@ impl Store {
         let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&lock);
         let file = file.with_context(|| format!("cannot open {}", lock.display()))?;
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            Ok(lock) => Ok(Self { dir: dir.to_owned(), _lock: lock }),
-            Err((_, nix::errno::Errno::EWOULDBLOCK)) => bail!("{} is in use by another dusk", dir.display()),
+            Ok(lock) => Ok(Self { dir: dir.to_owned(), lock: Some(lock) }),
+            Err((_, nix::errno::Errno::EWOULDBLOCK)) => Err(InUse { dir: dir.to_owned() }.into()),
             Err((_, error)) => Err(error).with_context(|| format!("cannot lock {}", lock.display())),
         }
+    }
+
+    /// Takes the files, or where a node runs on them and answers, looks at them beside it. Files that only grow are that
+    /// node's then. Another command that holds them is waited for.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn enter(dir: &Path) -> anyhow::Result<Self> {
+        let began = Instant::now();
+        loop {
+            match Self::open(dir) {
+                Ok(store) => return Ok(store),
+                Err(_) if UnixStream::connect(control::path(dir)).is_ok() => {
+                    return Ok(Self { dir: dir.to_owned(), lock: None });
+                }
+                Err(error) if !error.is::<InUse>() || began.elapsed() > PATIENCE => return Err(error),
+                Err(_) => thread::sleep(Duration::from_millis(100)),
+            }
+        }
+    }
+
+    /// Whether this process holds the files.
+    #[must_use]
+    pub const fn is_held(&self) -> bool {
+        self.lock.is_some()
+    }
+
+    /// What one of the files that only grow holds by now, without holding it.
+    ///
+    /// # Errors
+    /// When it cannot be read, or is damaged.
+    pub fn look_at(&self, flash: Flash) -> anyhow::Result<Vec<Vec<u8>>> {
+        Ok(Frames::read(&self.path(name_of(flash)))?)
     }
 
     /// The node's secret, if it has one.
@@ -71,7 +118,7 @@ impl Store {
         Ok(secret)
     }
 
-    /// The genesis of the fleet that the node is of. It is written last: where it is, everything else is.
+    /// The genesis of the fleet that the node is of. A founder writes it last: where it is, everything else is.
     ///
     /// # Errors
     /// When the file cannot be read or is none.
@@ -94,11 +141,13 @@ impl Store {
     /// # Errors
     /// When it cannot be read, or is damaged other than by a power cut.
     pub fn frames(&self, flash: Flash) -> anyhow::Result<(Frames, Vec<Vec<u8>>)> {
-        let name = match flash {
-            Flash::Journal => "journal",
-            Flash::Replica => "replica",
-        };
-        Ok(Frames::open(&self.path(name))?)
+        Ok(Frames::open(&self.path(name_of(flash)))?)
+    }
+
+    /// Whether one of them is there.
+    #[must_use]
+    pub fn has(&self, flash: Flash) -> bool {
+        self.path(name_of(flash)).exists()
     }
 
     /// Begins such a file anew with these frames.
@@ -106,11 +155,7 @@ impl Store {
     /// # Errors
     /// As writing the file.
     pub fn begin(&self, flash: Flash, frames: &[Vec<u8>]) -> anyhow::Result<()> {
-        let name = match flash {
-            Flash::Journal => "journal",
-            Flash::Replica => "replica",
-        };
-        self.write(name, &frames::to_bytes(frames))
+        self.write(name_of(flash), &frames::to_bytes(frames))
     }
 
     /// A user's key under a password.
@@ -190,6 +235,13 @@ impl Store {
 
     fn path(&self, name: &str) -> PathBuf {
         self.dir.join(name)
+    }
+}
+
+fn name_of(flash: Flash) -> &'static str {
+    match flash {
+        Flash::Journal => "journal",
+        Flash::Replica => "replica",
     }
 }
 

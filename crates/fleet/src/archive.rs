@@ -135,6 +135,12 @@ impl Archive {
         })
     }
 
+    /// What was decided from a place on, refused records included, as a ledger takes it.
+    pub fn decided_from(&self, index: LogIndex) -> impl Iterator<Item = &[u8]> {
+        let from = usize::try_from(index).unwrap_or(usize::MAX);
+        self.submissions.iter().skip(from).map(|record| &*record.0)
+    }
+
     /// The change that stands at a path, also if it deleted the section.
     pub fn change(&self, path: &SectionPath) -> Option<Change> {
         Change::read(self.sections.get(path)?.signed.clone(), self.log.authority().fleet()).ok()

@@ -35,6 +35,7 @@ pub mod impact;
 pub mod import;
 mod join;
 mod key;
+pub mod keyring;
 pub mod layer;
 pub mod log;
 pub mod map;
@@ -62,6 +63,7 @@ pub mod submission;
 pub mod variable;
 mod vitals;
 pub mod voter;
+pub mod whereabouts;
 pub mod wire;
 
 pub use device::{DeviceId, Role};

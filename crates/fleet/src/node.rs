@@ -3,6 +3,7 @@
 
 mod connection;
 mod serving;
+mod voting;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -11,17 +12,18 @@ use std::time::Duration;
 use connection::{Connection, Job};
 pub use serving::Serving;
 
-use crate::authority::State;
 use crate::catch_up::{Book, Lesson, Pupil, Report, Teacher};
 use crate::cycle::{Answer, Ask, Asker, Payload, Remark, Server, StatusDigest, Step, Way};
 use crate::replica::Replica;
-use crate::wire::{Arrival, Door, Endpoint, Identity, LONGEST_PAYLOAD, Message, Number, Standing};
+use crate::wire::{Arrival, Door, Endpoint, Identity, Message, Number, Standing};
 use crate::{DeviceId, LogIndex, Moment, NodeSecret, NoiseKey, Random, Role, Vitals};
 
-/// What waits to be said to a voter that there is no way to yet.
-const WAITING_VOTES: usize = 32;
 /// Sessions, doors and devices are looked through this often.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
+/// A voter that hears of no other for so long asks as any device does: it may have been voted out.
+const LONELY: Duration = Duration::from_secs(60);
+/// Whoever is no member yet asks this often.
+const STRANGER: Duration = Duration::from_secs(10);
 /// Hints go out in turns.
 const TURN: Duration = Duration::from_millis(100);
 
@@ -49,7 +51,7 @@ pub enum Effect {
     Close(Number),
     /// There is another configuration to apply.
     Apply,
-    /// Master or backup has answered: the network leads to it.
+    /// Master or backup has answered: the network leads to it. On a voter, which asks nobody: this member has come through.
     Reached(NoiseKey),
     /// Keep this status of a device.
     Keep(DeviceId, Vec<u8>),
@@ -96,6 +98,8 @@ pub struct Node {
     door: Door,
     next_number: Number,
     votes: VecDeque<(NoiseKey, Vec<u8>)>,
+    heard_vote: Moment,
+    is_lonely: bool,
     kept_house: Moment,
     hinted: Moment,
     effects: Vec<Effect>,
@@ -125,12 +129,29 @@ impl Node {
             door: Door::default(),
             next_number: 0,
             votes: VecDeque::new(),
+            heard_vote: *now,
+            is_lonely: false,
             kept_house: *now,
             hinted: *now,
             effects: Vec::new(),
         };
         node.choose_servers();
         node
+    }
+
+    /// The key that it speaks Noise with.
+    pub const fn key(&self) -> NoiseKey {
+        self.own
+    }
+
+    /// The voters that nothing is heard of.
+    pub fn silent_voters(&self) -> Vec<crate::DeviceName> {
+        let (Some(authority), now) = (self.replica.authority(), self.kept_house) else { return Vec::new() };
+        let state = authority.state();
+        let voters = state.voters().iter().filter_map(|(device, _)| state.devices.get(device));
+        let is_silent = |key: NoiseKey| self.endpoint.silence(key, now).is_none_or(|silence| silence > LONELY / 2);
+        let silent = voters.filter(|device| device.key().noise != self.own && is_silent(device.key().noise));
+        silent.map(|device| device.name.clone()).collect()
     }
 
     /// What the device holds.
@@ -170,6 +191,29 @@ impl Node {
         self.replica.report(Report::Record(submission));
         self.asker.hasten(circumstances.now);
         self.settle(circumstances)
+    }
+
+    /// Asks at once: somebody waits for an answer over the network as it is at this moment.
+    pub fn ask_now(&mut self, circumstances: &mut Circumstances<'_>) -> Vec<Effect> {
+        self.asker.hasten(circumstances.now);
+        self.poll(circumstances)
+    }
+
+    /// Where others may be, as far as is known by now.
+    pub fn set_directory(&mut self, directory: BTreeMap<NoiseKey, Vec<SocketAddr>>) {
+        self.directory = directory;
+        self.choose_servers();
+    }
+
+    /// Serves from here on, as the fleet has made this node a voter.
+    pub fn enlist(&mut self, serving: Serving, circumstances: &mut Circumstances<'_>) -> Vec<Effect> {
+        self.serving = Some(serving);
+        self.settle(circumstances)
+    }
+
+    /// Serves no longer, as others vote now.
+    pub fn retire(&mut self) {
+        self.serving = None;
     }
 
     /// Names new voters where the old ones have no majority.
@@ -259,6 +303,8 @@ impl Node {
         }
         if now.since(self.kept_house) >= HOUSEKEEPING {
             self.kept_house = now;
+            let has_others = self.serving.as_ref().is_some_and(|serving| serving.voter.electorate().voters.len() > 1);
+            self.is_lonely = has_others && now.since(self.heard_vote) > LONELY;
             self.endpoint.expire(now);
             self.door.overdue(now).into_iter().for_each(|number| self.close(number));
         }
@@ -267,7 +313,7 @@ impl Node {
 
     /// Whether it asks others: a voter hears of everything by voting.
     fn asks(&self) -> bool {
-        !self.serving.as_ref().is_some_and(|serving| serving.votes(self.own))
+        self.is_lonely || !self.serving.as_ref().is_some_and(|serving| serving.votes(self.own))
     }
 
     fn choose_servers(&mut self) {
@@ -330,6 +376,10 @@ impl Node {
 
     fn hear(&mut self, message: &Message, circumstances: &mut Circumstances<'_>) {
         let now = circumstances.now;
+        if message.standing == Standing::Member && !self.asks() {
+            // Nobody answers a voter; that others reach it says as much.
+            self.effects.push(Effect::Reached(message.peer));
+        }
         match Payload::parse(&message.payload) {
             Ok(Payload::Ask(ask)) if message.standing == Standing::Member => {
                 if let Some(answer) = self.answer(message.peer, &ask, now) {
@@ -341,7 +391,7 @@ impl Node {
             Ok(Payload::Start(index)) => {
                 self.asker.hinted(index, &self.replica.heads(), now, circumstances.random);
             }
-            Ok(Payload::Vote(vote)) => self.hear_vote(message.peer, vote),
+            Ok(Payload::Vote(vote)) => self.hear_vote(message.peer, vote, now),
             Ok(Payload::Ask(_)) | Err(_) => {}
         }
     }
@@ -369,15 +419,13 @@ impl Node {
         self.effects.push(Effect::Reached(server));
         let has_news = self.replica.reports().iter().any(|report| !matches!(report, Report::Status(_)));
         self.asker.answered(server, at, answer, &self.replica.heads(), has_news, *now, *random);
+        self.hasten_stranger(*now);
     }
 
-    fn hear_vote(&mut self, from: NoiseKey, vote: &[u8]) {
-        // A voter whose own log is behind knows of the others as every device does.
-        let votes = self.replica.authority().is_some_and(|authority| votes(authority.state(), from));
-        if let Some(serving) = &mut self.serving
-            && (votes || votes_as_of(serving, from))
-        {
-            serving.voter.hear(from, vote, &mut serving.archive);
+    /// Somebody sits there who has just let this node in, or is about to.
+    fn hasten_stranger(&mut self, now: Moment) {
+        if self.replica.device().is_none() {
+            self.asker.hasten(now + STRANGER);
         }
     }
 
@@ -405,39 +453,6 @@ impl Node {
             self.vote(to, vote, circumstances);
         }
         settled.writes
-    }
-
-    fn vote(&mut self, to: NoiseKey, vote: Vec<u8>, circumstances: &mut Circumstances<'_>) {
-        let Circumstances { now, random } = circumstances;
-        let payload = Payload::Vote(&vote).print();
-        let Some(at) = self.directory.get(&to).and_then(|addresses| addresses.first()).copied() else { return };
-        if payload.len() > LONGEST_PAYLOAD {
-            let same = |connection: &&mut Connection| matches!(&connection.job, Job::Vote(peer, _) if *peer == to);
-            match self.connections.values_mut().find(same) {
-                Some(Connection { job: Job::Vote(_, votes), .. }) if votes.len() < WAITING_VOTES => votes.push(vote),
-                Some(_) => {}
-                None => self.connect(to, at, Job::Vote(to, vec![vote]), *random),
-            }
-        } else if let Some((at, datagram)) = self.endpoint.seal(to, &payload, *now) {
-            self.effects.push(Effect::Send(at, datagram));
-            // Whoever does not answer may have lost the session.
-            if self.endpoint.silence(to, *now).is_some_and(|silence| silence > Duration::from_secs(20)) {
-                self.call(to, at, *now, *random);
-            }
-        } else {
-            if self.votes.len() >= WAITING_VOTES {
-                self.votes.pop_front();
-            }
-            self.votes.push_back((to, vote));
-            self.call(to, at, *now, *random);
-        }
-    }
-
-    fn call(&mut self, to: NoiseKey, at: SocketAddr, now: Moment, random: &mut dyn Random) {
-        if !self.endpoint.is_calling(to, now) {
-            let call = self.endpoint.dial(to, now, random);
-            self.effects.push(Effect::Send(at, call));
-        }
     }
 
     /// The replica has taken something: others may serve, and there may be something to apply.
@@ -473,16 +488,6 @@ fn standing(replica: &Replica, serving: Option<&Serving>, key: NoiseKey) -> Opti
         // Where the fleet stands is served to whoever knows of it; that is who asks to join.
         false => serving.map(|_| Standing::Stranger),
     }
-}
-
-/// Whether the owner of this key votes.
-fn votes(state: &State, key: NoiseKey) -> bool {
-    let has = |device: &DeviceId| state.devices.get(device).is_some_and(|device| device.key().noise == key);
-    state.voters().iter().any(|(device, _)| has(device))
-}
-
-fn votes_as_of(serving: &Serving, key: NoiseKey) -> bool {
-    votes(serving.archive.log().authority().state(), key)
 }
 
 /// Lets a replica learn from what this node serves itself.

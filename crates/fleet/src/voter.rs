@@ -380,6 +380,11 @@ impl Voter {
                 self.follow(index, records, configuration, ledger);
             }
             _ if is_later => self.send(from, &Message::Fetch(ledger.certified())),
+            // A voter that was not told of this configuration, perhaps by one that does not vote in it: it asks how the
+            // log went on.
+            _ if configuration < self.electorate.configuration && self.electorate.number(from).is_some() => {
+                self.send(from, &Message::Length { records: 0, decided: 0 });
+            }
             _ => {}
         }
     }

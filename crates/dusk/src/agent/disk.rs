@@ -9,8 +9,8 @@ use crate::store::Frames;
 
 /// Both of them.
 pub struct Files {
-    /// The voter's.
-    pub journal: Frames,
+    /// The voter's; a node that does not vote has none.
+    pub journal: Option<Frames>,
     /// The device's.
     pub replica: Frames,
 }
@@ -18,7 +18,7 @@ pub struct Files {
 impl Disk for Files {
     fn append(&mut self, file: Flash, record: &[u8]) -> io::Result<()> {
         let frames = match file {
-            Flash::Journal => &mut self.journal,
+            Flash::Journal => self.journal.as_mut().ok_or_else(|| io::Error::other("there is no journal"))?,
             Flash::Replica => &mut self.replica,
         };
         frames.append(&[record.to_vec()]).map_err(io::Error::other)

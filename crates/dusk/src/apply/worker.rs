@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 pub struct Order {
     /// What the change is called, one word.
     pub change: String,
-    /// This device.
+    /// This device; what its hardware is like is read when it is applied.
     pub member: Member,
     /// The fleet's sections about configuration.
     pub configuration: Configuration,
@@ -132,7 +132,14 @@ async fn work(applier: &Applier, orders: &Receiver<Order>, desk: &Desk) {
     }
     while let Ok(order) = orders.recv() {
         let order = orders.try_iter().last().unwrap_or(order);
-        let Order { change, member, configuration, opener } = order;
+        let Order { change, mut member, configuration, opener } = order;
+        match crate::device::facts(applier.client(), &applier.places.root).await {
+            Ok(facts) => member.facts = facts,
+            Err(error) => {
+                desk.say(Word::Failed(change, format!("cannot read what the hardware is like: {error}")));
+                continue;
+            }
+        }
         let wish = Wish {
             change: &change,
             member: &member,

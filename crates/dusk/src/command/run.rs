@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 
 use super::Given;
-use crate::agent::Agent;
+use crate::agent::{Agent, Settings};
 use crate::seat::directory;
 
 /// Where a node listens if nobody says.
@@ -19,6 +19,7 @@ const LISTEN: &str = "[::]:4747";
 pub fn run(given: &Given) -> anyhow::Result<ExitCode> {
     let listen: SocketAddr =
         given.value("listen").unwrap_or(LISTEN).parse().context("--listen: ADDRESS:PORT is expected")?;
-    Agent::open(directory(given), listen)?.run()?;
+    let root = given.value("root").unwrap_or("/").into();
+    Agent::open(&Settings { dir: directory(given).to_owned(), listen, root })?.run()?;
     Ok(ExitCode::SUCCESS)
 }

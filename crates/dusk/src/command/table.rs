@@ -64,7 +64,11 @@ pub const COMMANDS: &[Command] = &[
         words: "run",
         summary: "Run the node, until it is stopped",
         arguments: &[],
-        flags: &[DIR, option("listen", "ADDRESS:PORT", "where to listen, over UDP and TCP ([::]:4747)")],
+        flags: &[
+            DIR,
+            option("listen", "ADDRESS:PORT", "where to listen, over UDP and TCP ([::]:4747)"),
+            option("root", "DIRECTORY", "the root of the device's files and ubus (/), where a device is played"),
+        ],
         run: run::run,
     },
     Command {

@@ -104,6 +104,18 @@ impl Frames {
         Ok((frames_file, frames))
     }
 
+    /// What a file holds that another process may be adding to; nothing is changed.
+    ///
+    /// # Errors
+    /// When it cannot be read, or is damaged.
+    pub fn read(path: &Path) -> Result<Vec<Vec<u8>>, FramesError> {
+        let bytes = std::fs::read(path).map_err(|source| FramesError::File { path: path.to_owned(), source })?;
+        match whole(&bytes) {
+            (frames, _, true) => Ok(frames),
+            (_, at, false) => Err(FramesError::Damaged { path: path.to_owned(), at }),
+        }
+    }
+
     /// Adds frames at the end; they last when this returns. If it fails, none of them was added.
     ///
     /// # Errors

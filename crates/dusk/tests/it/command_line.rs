@@ -353,7 +353,9 @@ struct Running(std::process::Child);
 
 impl Running {
     fn start(node: &Node, listen: &str) -> Self {
-        let mut command = node.command(&["run", "--listen", listen]);
+        // No configuration lies there: a node of a test leaves this machine's alone.
+        let root = node.path("root");
+        let mut command = node.command(&["run", "--listen", listen, "--root", root.to_str().unwrap()]);
         Self(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
     }
 }
@@ -407,7 +409,12 @@ fn a_device_gets_its_sections_over_the_wire_and_keeps_them() {
         std::fs::read(&replica).is_ok_and(|bytes| bytes.windows(value.len()).any(|window| window == value.as_bytes()))
     };
     until("the section arrives", || has("192.0.2.77"));
-    assert!(master.dusk(&["log"], &[]).unwrap_err().contains("in use by another dusk"));
+    // Commands work beside the node that runs.
+    let said = master.dusk(&["set", "group/ap", "network.lan.ipaddr=192.0.2.79", "--yes"], &[PASSWORD]).unwrap();
+    assert!(said.contains("as record 5"), "{said}");
+    until("what a command signs arrives", || has("192.0.2.79"));
+    assert!(master.dusk(&["log"], &[]).unwrap().contains("put groups/ap/config/network"));
+    assert!(master.dusk(&["run", "--listen", "127.0.0.1:0"], &[]).unwrap_err().contains("in use by another dusk"));
     // Killed and started again, both go on where they were.
     drop((running, asking));
     master.dusk(&["set", "group/ap", "network.lan.ipaddr=192.0.2.78", "--yes"], &[PASSWORD]).unwrap();

@@ -190,7 +190,7 @@ impl Node {
                 let Some(answer) = answer else { return Ok(false) };
                 say(stream, &Frame::Payload(Payload::Answer(answer).print()))?;
             }
-            Frame::Vote(vote) => self.hear_vote(peer, &vote),
+            Frame::Vote(vote) => self.hear_vote(peer, &vote, now),
             // A voter that has said all.
             Frame::Done => return Ok(false),
             frame => {
@@ -225,6 +225,7 @@ impl Node {
     pub(super) fn end_job(&mut self, job: Job, is_done: bool, circumstances: &mut Circumstances<'_>) {
         if let Job::Learn(..) = job {
             self.asker.caught_up(is_done, circumstances.now, circumstances.random);
+            self.hasten_stranger(circumstances.now);
         }
     }
 }

@@ -68,17 +68,22 @@ impl Serving {
     }
 
     /// A voter's own device learns from what it serves, and reports to it.
-    fn learn(&mut self, own: NoiseKey, replica: &mut Replica, now: Moment, settled: &mut Settled) {
-        if !self.votes(own) {
+    fn learn(&mut self, key: NoiseKey, replica: &mut Replica, now: Moment, settled: &mut Settled) {
+        if !self.votes(key) {
             return;
         }
         let (before, reports) = (replica.heads(), replica.reports().len());
         let is_due = now.since(self.refreshed) >= super::HOUSEKEEPING && reports > 0;
-        if Library::heads(&self.archive) == before && reports == self.reported && !is_due {
+        let own = Library::heads(&self.archive);
+        // A voter that was alone for long has asked others, and knows more than it serves.
+        if own.index < before.index {
+            return;
+        }
+        if own == before && reports == self.reported && !is_due {
             return;
         }
         self.refreshed = now;
-        if let Err(reason) = teach(own, &mut self.archive, replica) {
+        if let Err(reason) = teach(key, &mut self.archive, replica) {
             settled.effects.push(Effect::Alarm(Alarm::Refused(reason)));
         }
         self.reported = replica.reports().len();
