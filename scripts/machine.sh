@@ -8,6 +8,8 @@ packages=(
 )
 # What else the tests need: the tools that build a Debian image, PostgreSQL, and a place for schemathesis.
 test_packages=(mmdebstrap fdisk e2fsprogs postgresql python3-venv)
+# Servers that tests start themselves, and that must not start with their packages.
+quiet_packages=(miniupnpd-nftables miniupnpc natpmpc conntrack)
 rustup_home=${CARGO_HOME:-${HOME:-/root}/.cargo}
 PATH=$rustup_home/bin:$PATH
 
@@ -41,6 +43,17 @@ install_packages() {
     echo "    packages: ${missing[*]}"
     quietly apt-get update
     quietly apt_install "${missing[@]}" || quietly apt_install_with_qemu "${missing[@]}"
+}
+
+# Installs packages whose servers stay down, also after the next start of the machine.
+install_quiet_packages() {
+    local policy=/usr/sbin/policy-rc.d made=
+    [ -e "$policy" ] || { printf '#!/bin/sh\nexit 101\n' >"$policy" && chmod +x "$policy" && made=1; }
+    local status=0
+    install_packages "${quiet_packages[@]}" || status=$?
+    [ -z "$made" ] || rm -f "$policy"
+    ! command -v systemctl >/dev/null || quietly systemctl disable --now miniupnpd || true
+    return "$status"
 }
 
 apt_install() {

@@ -1,0 +1,6 @@
+//! Diplonat on real parts: miniupnpd, nftables and packets in network namespaces.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod consul;
+mod gateway;
+mod world;
