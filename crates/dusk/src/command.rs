@@ -1,5 +1,6 @@
 //! The command line. One table, [`table::COMMANDS`], gives the parser and the help.
 
+mod adopt;
 mod content;
 mod device;
 mod explain;
@@ -9,6 +10,7 @@ mod help;
 mod history;
 mod init;
 mod join;
+mod master;
 mod recover;
 pub mod rollout;
 mod rows;

@@ -7,6 +7,7 @@
 pub mod action;
 pub mod agent;
 pub mod apply;
+pub mod backup;
 pub mod command;
 pub mod device;
 pub mod draft;
@@ -17,4 +18,5 @@ pub mod probe;
 pub mod prompt;
 pub mod seat;
 pub mod shell;
+pub mod ssh;
 pub mod store;

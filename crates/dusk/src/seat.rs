@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use crate::agent::control;
 use crate::command::Given;
 use crate::prompt;
-use crate::store::{DIRECTORY, Frames, Store};
+use crate::store::{DIRECTORY, Frames, RESTORED, Store};
 
 /// The file of a key that a recovery is about to make a user's.
 pub const RECOVERED: &str = "recovered";
@@ -74,10 +74,11 @@ impl Seat {
         }
         let place = if store.is_held() {
             let (journal, writes) = store.frames(Flash::Journal)?;
-            let voter = restore(own, &writes, &mut archive);
+            let has_forgotten = store.read(RESTORED)?.is_some();
+            let voter = restore(own, &writes, has_forgotten, &mut archive);
             Place::Own { voter: Box::new(voter), journal }
         } else {
-            drop(restore(own, &store.look_at(Flash::Journal)?, &mut archive));
+            drop(restore(own, &store.look_at(Flash::Journal)?, false, &mut archive));
             Place::Beside
         };
         let mut seat = Self { store, archive, dir: dir.to_owned(), place };
@@ -179,6 +180,24 @@ impl Seat {
         }
     }
 
+    /// Decides alone who votes from here on, where no majority of the voters is left to do it.
+    ///
+    /// # Errors
+    /// When it is refused, a node runs here, or the files cannot be written.
+    pub fn promote(&mut self, statement: &Statement, author: &Author) -> anyhow::Result<()> {
+        let record = Record::Authority(self.authority().sign(statement, &author.secret));
+        self.archive.log().judge(&record)?;
+        let submission = Submission { record, content: None };
+        let Place::Own { voter, .. } = &mut self.place else { bail!("stop `dusk run` here first") };
+        voter.promote(submission.to_bytes(), &mut self.archive);
+        self.write()?;
+        match self.archive.outcome(&submission) {
+            Some(Ok(_)) => Ok(()),
+            Some(Err(reason)) => bail!("{reason}"),
+            None => bail!("it was not taken"),
+        }
+    }
+
     /// Has the node that runs on the files have something decided, and takes what was decided meanwhile.
     fn submit(&mut self, submission: &Submission) -> anyhow::Result<()> {
         let known = self.archive.length();
@@ -196,7 +215,7 @@ impl Seat {
                 let secret = self.store.secret()?.context("there is no node.key")?;
                 let own = secret.public().noise;
                 let mut archive = Archive::new(self.authority().genesis().clone(), Arc::new(secret))?;
-                drop(restore(own, &self.store.look_at(Flash::Journal)?, &mut archive));
+                drop(restore(own, &self.store.look_at(Flash::Journal)?, false, &mut archive));
                 self.archive = archive;
             }
         }
@@ -211,8 +230,8 @@ impl Seat {
     }
 }
 
-fn restore(own: NoiseKey, writes: &[Vec<u8>], archive: &mut Archive) -> Voter {
-    Voter::restore(own, writes.iter().map(Vec::as_slice), false, archive, Moment::default())
+fn restore(own: NoiseKey, writes: &[Vec<u8>], has_forgotten: bool, archive: &mut Archive) -> Voter {
+    Voter::restore(own, writes.iter().map(Vec::as_slice), has_forgotten, archive, Moment::default())
 }
 
 /// The system's randomness.

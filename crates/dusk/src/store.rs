@@ -3,7 +3,7 @@
 //! Whatever is said to be written survives a power cut: files that are replaced are written beside, synchronised and
 //! renamed; files that grow are synchronised, and what a cut left half written at their end is dropped at the next start.
 
-mod frames;
+pub(crate) mod frames;
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
@@ -25,6 +25,8 @@ pub use frames::{Frames, FramesError};
 
 /// Where the files lie if nobody says.
 pub const DIRECTORY: &str = "/etc/dusk";
+/// The file that is there while a voter was restored and has not followed the others yet.
+pub const RESTORED: &str = "restored";
 
 /// Another process holds the files.
 #[derive(Debug, thiserror::Error)]

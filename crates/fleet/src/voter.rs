@@ -193,6 +193,11 @@ impl Voter {
         voter
     }
 
+    /// Whether it was restored and still has to hear what the others decided.
+    pub fn follows(&self) -> bool {
+        self.recalled.is_some()
+    }
+
     /// Who votes, as far as it knows.
     pub fn electorate(&self) -> &Electorate {
         &self.electorate

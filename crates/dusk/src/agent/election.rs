@@ -10,7 +10,7 @@ use fleet::{Moment, NodeSecret, Signed};
 
 use super::disk::Files;
 use crate::port::Port;
-use crate::store::{Frames, Store};
+use crate::store::{Frames, RESTORED, Store};
 
 /// Whoever was voted out serves for so long: those who vote now may not have heard of it yet.
 const HANDING_OVER: Duration = Duration::from_secs(600);
@@ -28,7 +28,9 @@ pub fn serving(
     let (mut journal, decided) = store.frames(Flash::Journal)?;
     let mut archive = Archive::new(genesis, Arc::clone(secret))?;
     let decided = decided.iter().map(Vec::as_slice);
-    let mut voter = Voter::restore(secret.public().noise, decided, false, &mut archive, now);
+    // Whoever was restored from a backup follows before it votes.
+    let has_forgotten = store.read(RESTORED)?.is_some();
+    let mut voter = Voter::restore(secret.public().noise, decided, has_forgotten, &mut archive, now);
     journal.append(&voter.take_output().writes)?;
     Ok((Serving::new(archive, voter, now), journal))
 }
@@ -37,6 +39,8 @@ pub fn serving(
 #[derive(Default)]
 pub struct Election {
     voted_out: Option<Instant>,
+    /// Whether what was restored, if it was, has heard what the others decided.
+    has_followed: bool,
 }
 
 impl Election {
@@ -76,6 +80,10 @@ impl Election {
     /// # Errors
     /// When files cannot be removed.
     pub fn end(&mut self, port: &mut Port<Files>, store: &Store) -> anyhow::Result<()> {
+        if !self.has_followed && port.node().serving().is_some_and(|serving| !serving.voter.follows()) {
+            self.has_followed = true;
+            store.remove(RESTORED)?;
+        }
         if self.voted_out.is_none_or(|since| since.elapsed() < HANDING_OVER) {
             return Ok(());
         }

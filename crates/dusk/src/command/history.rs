@@ -80,7 +80,7 @@ pub fn who(seat: &Seat, key: &VerifyKey) -> String {
 }
 
 /// An entry in words.
-fn said(entry: &Entry) -> String {
+pub fn said(entry: &Entry) -> String {
     use fleet::authority::Statement as S;
     match &entry.statement {
         S::User { name, .. } => format!("user {name}"),

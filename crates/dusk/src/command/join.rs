@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 use super::{Given, print};
 use crate::prompt;
-use crate::seat::{Seat, directory, now, random};
+use crate::seat::{Author, Seat, directory, now, random};
 use crate::store::Store;
 
 const DAY: u64 = 24 * 60 * 60;
@@ -28,6 +28,26 @@ pub fn invite(given: &Given) -> anyhow::Result<ExitCode> {
         text.with_context(|| format!("--{flag}: a number is expected"))
     };
     let (uses, days) = (number("uses", 1)?, number("days", 7)?);
+    let author = seat.sign_in(given)?;
+    let key = make_key(&mut seat, given, &author, (uses, days))?;
+    let text = key.reveal();
+    if given.has("qr") {
+        let code = qrcode::QrCode::new(text.as_bytes()).context("the key is too long for a QR code")?;
+        print(&(code.render::<qrcode::render::unicode::Dense1x2>().build() + "\n"))?;
+    }
+    if let Some(file) = given.value("file") {
+        write_private(file, format!("{}\n", *text).as_bytes())?;
+        eprintln!("the key is in {file}");
+        return Ok(ExitCode::SUCCESS);
+    }
+    print(&format!("{}\n", *text))
+}
+
+/// Makes a join key that lasts for so many uses and days.
+///
+/// # Errors
+/// When nobody knows where devices find this one, or the right is wanting.
+pub fn make_key(seat: &mut Seat, given: &Given, author: &Author, (uses, days): (u32, u32)) -> anyhow::Result<JoinKey> {
     let group = given.value("group").map(str::parse).transpose()?;
     let mut addresses = given.values("address").to_vec();
     if addresses.is_empty() {
@@ -35,7 +55,6 @@ pub fn invite(given: &Given) -> anyhow::Result<ExitCode> {
             seat.store.read("address")?.context("where do devices find this one? Say it with --address HOST:PORT")?;
         addresses.push(String::from_utf8(kept).context("the file address is no text")?);
     }
-    let author = seat.sign_in(given)?;
     let noise = seat.store.secret()?.context("there is no node.key")?.public().noise;
     let mut seed = Zeroizing::new([0; 32]);
     random(&mut *seed);
@@ -48,18 +67,8 @@ pub fn invite(given: &Given) -> anyhow::Result<ExitCode> {
         hardware: given.values("hardware").to_vec(),
         automatic: given.has("automatic"),
     };
-    seat.say(&Statement::Join { terms }, &author)?;
-    let text = key.reveal();
-    if given.has("qr") {
-        let code = qrcode::QrCode::new(text.as_bytes()).context("the key is too long for a QR code")?;
-        print(&(code.render::<qrcode::render::unicode::Dense1x2>().build() + "\n"))?;
-    }
-    if let Some(file) = given.value("file") {
-        write_private(file, format!("{}\n", *text).as_bytes())?;
-        eprintln!("the key is in {file}");
-        return Ok(ExitCode::SUCCESS);
-    }
-    print(&format!("{}\n", *text))
+    seat.say(&Statement::Join { terms }, author)?;
+    Ok(key)
 }
 
 /// Takes a join key back.
@@ -120,7 +129,10 @@ fn first_mac() -> Option<String> {
 }
 
 /// Writes a file that only its owner can read, also where others could read the one before.
-fn write_private(path: &str, bytes: &[u8]) -> anyhow::Result<()> {
+///
+/// # Errors
+/// When it cannot be written.
+pub fn write_private(path: &str, bytes: &[u8]) -> anyhow::Result<()> {
     let write = || {
         let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(path)?;
         // A terminal or a pipe stays as it is.

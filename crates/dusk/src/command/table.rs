@@ -1,8 +1,8 @@
 //! All commands. A line here is all that a command needs to be known to the parser and the help.
 
 use super::{
-    Argument, Command, Count, Flag, content, device, explain, group, history, init, join, recover, rollout, rpcd, run,
-    section, undo, user,
+    Argument, Command, Count, Flag, adopt, content, device, explain, group, history, init, join, master, recover,
+    rollout, rpcd, run, section, undo, user,
 };
 
 /// What every command takes.
@@ -107,6 +107,23 @@ pub const COMMANDS: &[Command] = &[
             option("request", "FILE", "write the request there too, to be carried by hand"),
         ],
         run: join::join,
+    },
+    Command {
+        words: "adopt",
+        summary: "Take a running device into the fleet over SSH",
+        arguments: &[one("host", "as ssh takes it, such as root@192.168.1.1")],
+        flags: &[
+            DIR,
+            USER,
+            GROUP,
+            SECRETS,
+            option("name", "NAME", "what it is called (what it calls itself)"),
+            option("address", "HOST:PORT", "where the device finds this one"),
+            option("program", "FILE", "the program, built for the device (this one)"),
+            option("ssh", "OPTION", "an option for ssh, as behind its -o; may be given more than once"),
+            option("root", "DIRECTORY", "where the device's files begin (/)"),
+        ],
+        run: adopt::run,
     },
     Command {
         words: "device list",
@@ -278,6 +295,40 @@ pub const COMMANDS: &[Command] = &[
         arguments: &[ROLLOUT_NAME],
         flags: &[DIR, USER],
         run: rollout::advance,
+    },
+    Command {
+        words: "promote",
+        summary: "Name who votes from here on: the master first, then backups",
+        arguments: &[Argument { name: "device", help: "devices' names or ids", count: Count::Many }],
+        flags: &[
+            DIR,
+            USER,
+            YES,
+            option("witness", "DEVICE", "a device that votes and serves nobody"),
+            switch("alone", "decide it here, where no majority of the voters is left"),
+        ],
+        run: master::promote,
+    },
+    Command {
+        words: "stranded",
+        summary: "List what a lost master had decided and this fleet lacks, or what came to nothing here",
+        arguments: &[perhaps("file", "the lost master's directory, its backup or export")],
+        flags: &[DIR, OUTPUT, switch("offer", "offer it again, as its authors signed it")],
+        run: master::stranded,
+    },
+    Command {
+        words: "backup",
+        summary: "Write this master into a file",
+        arguments: &[one("file", "where to")],
+        flags: &[DIR, switch("with-key", "with the node's secret key: whoever has the file is this node")],
+        run: master::backup,
+    },
+    Command {
+        words: "restore",
+        summary: "Bring a master back from a backup; it follows before it votes",
+        arguments: &[one("file", "the backup")],
+        flags: &[DIR, option("key", "FILE", "the node's secret key, where the backup has none")],
+        run: master::restore,
     },
     Command {
         words: "section",

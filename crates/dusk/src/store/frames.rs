@@ -54,7 +54,7 @@ fn length(head: &[u8]) -> Option<usize> {
 }
 
 /// The form in the file.
-pub(super) fn to_bytes(frames: &[Vec<u8>]) -> Vec<u8> {
+pub(crate) fn to_bytes(frames: &[Vec<u8>]) -> Vec<u8> {
     let mut out = Vec::new();
     for frame in frames {
         out.extend(head(frame));
@@ -80,6 +80,12 @@ fn whole(bytes: &[u8]) -> (Vec<Vec<u8>>, usize, bool) {
             None => return (frames, at, true),
         }
     }
+}
+
+/// The frames of a file that is nothing else and ends with one.
+pub(crate) fn whole_alone(bytes: &[u8]) -> Option<Vec<Vec<u8>>> {
+    let (frames, length, _) = whole(bytes);
+    (length == bytes.len()).then_some(frames)
 }
 
 impl Frames {
