@@ -12,6 +12,7 @@ use crate::cbor;
 use crate::change::{Change, ChangeRefusal, Content};
 use crate::checkpoint::{Checkpoint, Summary};
 use crate::cycle::StatusDigest;
+use crate::fork::ForkProof;
 use crate::hash::hash;
 use crate::join::bound;
 use crate::log::{Log, Record, RecordRefusal};
@@ -29,6 +30,9 @@ const PENDING: usize = 256;
 const LONGEST_STATUS: usize = 16 << 10;
 /// Statuses that wait to be written.
 const STATUSES: usize = 256;
+
+/// The longest proof of a fork.
+const LONGEST_EVIDENCE: usize = 16 << 10;
 
 /// A submission that was decided and changed nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -161,9 +165,9 @@ impl Archive {
         self.requests.drain(..).collect()
     }
 
-    /// Proof of a fork that somebody brought.
-    pub fn evidence(&self) -> Option<&[u8]> {
-        self.evidence.as_deref()
+    /// Proof of a fork that somebody brought, and that holds.
+    pub fn take_evidence(&mut self) -> Option<Vec<u8>> {
+        self.evidence.take()
     }
 
     /// The member that speaks Noise with this key.
@@ -330,8 +334,8 @@ impl Library for Archive {
             return None;
         }
         let from = known.index.min(summary.index);
-        let growth = self.log.history().prove_growth(from, summary.index)?;
-        Some(cbor::to_bytes(&ProvenCheckpoint { checkpoint: checkpoint.clone(), growth }))
+        let (root, growth) = (self.log.history().root(from)?, self.log.history().prove_growth(from, summary.index)?);
+        Some(cbor::to_bytes(&ProvenCheckpoint { checkpoint: checkpoint.clone(), root, growth }))
     }
 
     fn sections(&self, of: NoiseKey) -> (Vec<Vec<u8>>, Vec<u8>) {
@@ -371,8 +375,13 @@ impl Library for Archive {
                 if self.member(from).is_none() {
                     return Verdict::Refused("it is no member's".into());
                 }
-                self.evidence.get_or_insert(evidence);
-                Verdict::Done
+                match self.check_evidence(&evidence) {
+                    Ok(()) => {
+                        self.evidence = Some(evidence);
+                        Verdict::Done
+                    }
+                    Err(reason) => Verdict::Refused(reason),
+                }
             }
             Report::Status(_) => Verdict::Refused("a status is kept as such".into()),
         }
@@ -380,6 +389,11 @@ impl Library for Archive {
 }
 
 impl Archive {
+    fn check_evidence(&self, evidence: &[u8]) -> Result<(), Reason> {
+        let fork: ForkProof = cbor::from_bytes(evidence, LONGEST_EVIDENCE).map_err(|error| error.to_string())?;
+        fork.check(self.log.authority()).map_err(|error| error.to_string())
+    }
+
     fn keep_record(&mut self, bytes: &[u8]) -> Verdict {
         let submission = match Submission::from_bytes(bytes, self.log.authority().fleet()) {
             Ok(submission) => submission,

@@ -99,11 +99,17 @@ impl Summary {
 
     /// Whether this is the signature of `voter`, who votes as of the entry that the summary names.
     pub fn is_signed_by(&self, authority: &Authority, voter: DeviceId, signature: &[u8; 64]) -> bool {
+        // A key that was taken away since says nothing any more.
+        let key = authority.state().device_key_at(voter, self.authority.position);
+        key.is_some_and(|key| key.ended.is_none()) && self.was_signed_by(authority, voter, signature)
+    }
+
+    /// Whether it is the signature that `voter` could give then.
+    fn was_signed_by(&self, authority: &Authority, voter: DeviceId, signature: &[u8; 64]) -> bool {
         let (state, position) = (authority.state(), self.authority.position);
         let votes = state.voters_at(position).iter().any(|(device, _)| *device == voter);
         let signed = Signed { body: self.to_bytes(), signature: *signature };
-        // A key that was taken away since says nothing any more.
-        let key = state.device_key_at(voter, position).filter(|key| key.ended.is_none());
+        let key = state.device_key_at(voter, position);
         votes && key.is_some_and(|key| key.verify(Domain::Checkpoint, &signed).is_ok())
     }
 }
@@ -127,6 +133,25 @@ impl Checkpoint {
     /// Checks that a majority of those who voted as of the entry that it names, and vote still, signed it.
     pub fn open(&self, authority: &Authority) -> Result<Summary, CheckpointError> {
         let summary = self.summary()?;
+        let position = summary.authority.position;
+        if authority.has(&summary.authority) && authority.state().voters_at(position) != authority.state().voters() {
+            return Err(CheckpointError::OldVoters(position));
+        }
+        self.opened(authority, |voter, signature| summary.is_signed_by(authority, voter, signature))
+    }
+
+    /// The same, as it was when it was signed: whoever voted then may have lost the vote since.
+    pub fn open_as_of_then(&self, authority: &Authority) -> Result<Summary, CheckpointError> {
+        let summary = self.summary()?;
+        self.opened(authority, |voter, signature| summary.was_signed_by(authority, voter, signature))
+    }
+
+    fn opened(
+        &self,
+        authority: &Authority,
+        is_signed: impl Fn(DeviceId, &[u8; 64]) -> bool,
+    ) -> Result<Summary, CheckpointError> {
+        let summary = self.summary()?;
         if summary.fleet != authority.fleet() {
             return Err(CheckpointError::OtherFleet(summary.fleet));
         }
@@ -134,14 +159,10 @@ impl Checkpoint {
             return Err(CheckpointError::UnknownHead(summary.authority));
         }
         let voters = authority.state().voters_at(summary.authority.position);
-        if voters != authority.state().voters() {
-            return Err(CheckpointError::OldVoters(summary.authority.position));
-        }
         if !self.signatures.is_sorted_by(|(one, _), (other, _)| one < other) {
             return Err(BytesError::NotCanonical.into());
         }
-        let wrong =
-            self.signatures.iter().find(|(voter, signature)| !summary.is_signed_by(authority, *voter, signature));
+        let wrong = self.signatures.iter().find(|(voter, signature)| !is_signed(*voter, signature));
         if let Some((voter, _)) = wrong {
             return Err(CheckpointError::Signature(*voter));
         }

@@ -27,6 +27,7 @@ pub mod effective;
 pub mod explain;
 pub mod export;
 pub mod facts;
+pub mod fork;
 pub mod ground;
 mod hash;
 mod heads;

@@ -10,6 +10,7 @@ use crate::catch_up::{Book, Reason, Report, Verdict};
 use crate::cbor::{self, Blob};
 use crate::change::{Change, ChangeRefusal, Content};
 use crate::checkpoint::{Checkpoint, CheckpointError, Summary};
+use crate::fork::{ForkProof, Side};
 use crate::log::check_section;
 use crate::map::Proof;
 use crate::rollout::in_force;
@@ -26,7 +27,9 @@ const REPORTS: usize = 256;
 pub struct ProvenCheckpoint {
     /// The checkpoint.
     pub checkpoint: Checkpoint,
-    /// The proof of growth.
+    /// The root of the log as it was at the index that the pupil named: another one than the pupil followed proves a fork.
+    pub root: Hash,
+    /// Shows that the log grew from that root.
     pub growth: Vec<Hash>,
 }
 
@@ -39,15 +42,6 @@ pub struct ShippedSection {
     pub content: Option<Content>,
 }
 
-/// Two checkpoints of one majority that disagree.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ForkProof {
-    /// The one that was followed.
-    pub ours: Checkpoint,
-    /// The other.
-    pub theirs: Checkpoint,
-}
-
 /// One write of a replica; together, in order, they give it again.
 struct Written {
     kind: u8,
@@ -55,9 +49,8 @@ struct Written {
 }
 
 cbor_arrays! {
-    ProvenCheckpoint 2 [checkpoint, growth];
+    ProvenCheckpoint 3 [checkpoint, root, growth];
     ShippedSection 2 [signed, content];
-    ForkProof 2 [ours, theirs];
     Written 2 [kind, parts];
 }
 
@@ -166,6 +159,25 @@ impl Replica {
         std::mem::take(&mut self.writes)
     }
 
+    /// Takes proof of a fork that somebody else has brought: nothing more is followed until somebody has chosen.
+    pub fn accuse(&mut self, fork: ForkProof) -> Result<(), Reason> {
+        let authority = self.authority.as_ref().ok_or("there is no authority to check it by")?;
+        fork.check(authority).map_err(say)?;
+        let mut resolved = authority.state().resolved.iter();
+        if self.fork.is_none() && resolved.all(|(kept, dropped)| fork.choice(kept, dropped).is_none()) {
+            self.keep_fork(fork);
+        }
+        Ok(())
+    }
+
+    /// Keeps the proof, and says what it proves.
+    fn keep_fork(&mut self, fork: ForkProof) -> Reason {
+        let index = fork.ours.summary().map_or(0, |summary| summary.index);
+        self.write(FORK, vec![cbor::to_bytes(&fork)]);
+        self.fork = Some(fork);
+        CheckpointError::Forked(index).to_string()
+    }
+
     fn write(&mut self, kind: u8, parts: Vec<Vec<u8>>) {
         let parts = parts.into_iter().map(Blob).collect();
         self.writes.push(cbor::to_bytes(&Written { kind, parts }));
@@ -200,15 +212,15 @@ impl Replica {
     /// Whether an entry of the chain has chosen between the branches.
     fn settle(&mut self) {
         let (Some(fork), Some(authority)) = (&self.fork, &self.authority) else { return };
-        let (ours, theirs) = (fork.ours.hash(), fork.theirs.hash());
-        let resolved = &authority.state().resolved;
-        let chose = |kept: Hash, dropped: Hash| resolved.contains(&(kept, dropped));
-        if chose(theirs, ours) {
-            // What was followed is given up; the other branch is followed from its beginning.
-            self.followed = None;
-            self.fork = None;
-        } else if chose(ours, theirs) {
-            self.fork = None;
+        let mut resolved = authority.state().resolved.iter().rev();
+        match resolved.find_map(|(kept, dropped)| fork.choice(kept, dropped)) {
+            Some(Side::Theirs) => {
+                // What was followed is given up; the other branch is followed from its beginning.
+                self.followed = None;
+                self.fork = None;
+            }
+            Some(Side::Ours) => self.fork = None,
+            None => {}
         }
     }
 
@@ -298,7 +310,8 @@ impl Book for Replica {
     }
 
     fn take_copy(&mut self, checkpoint: &[u8], sections: &[Vec<u8>], proof: &[u8]) -> Result<(), Reason> {
-        let ProvenCheckpoint { checkpoint: theirs, growth } = cbor::from_bytes(checkpoint, LONGEST).map_err(say)?;
+        let ProvenCheckpoint { checkpoint: theirs, root, growth } =
+            cbor::from_bytes(checkpoint, LONGEST).map_err(say)?;
         let authority = self.authority.as_ref().ok_or("there is no authority to check it by")?;
         if self.fork.is_some() {
             return Err("two majorities disagree: somebody has to choose first".into());
@@ -306,19 +319,18 @@ impl Book for Replica {
         let before = self.followed_summary();
         let summary = match theirs.follow(authority, before.as_ref(), &growth) {
             Ok(summary) => summary,
-            // Rightly signed, and not what was followed: proof for whoever has to choose. A growth that is merely not
-            // proven says nothing yet, so that only the same index counts.
-            Err(error @ CheckpointError::Forked(_)) => {
-                if let Some(Followed { checkpoint: ours, .. }) = &self.followed {
-                    let fork = ForkProof { ours: ours.clone(), theirs };
-                    let proof = cbor::to_bytes(&fork);
-                    self.fork = Some(fork);
-                    self.write(FORK, vec![proof.clone()]);
-                    self.report(Report::Evidence(proof));
-                }
-                return Err(error.to_string());
+            Err(error) => {
+                // A growth that is merely not proven says nothing yet; one from another root does.
+                let ours = self.followed.as_ref().map(|followed| followed.checkpoint.clone());
+                let fork = ours.map(|ours| ForkProof { ours, theirs, root, growth });
+                return match fork.filter(|fork| fork.check(authority).is_ok()) {
+                    Some(fork) => {
+                        self.report(Report::Evidence(cbor::to_bytes(&fork)));
+                        Err(self.keep_fork(fork))
+                    }
+                    None => Err(error.to_string()),
+                };
             }
-            Err(error) => return Err(error.to_string()),
         };
         let taken = self.check_sections(&summary, sections, proof)?;
         self.sections = taken;

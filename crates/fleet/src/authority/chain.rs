@@ -127,11 +127,13 @@ impl Authority {
         let Some(first) = theirs.first() else { return Ok(Adopted::Nothing) };
         let from = first.position;
         if from == self.head().position + 1 {
-            let mut grown = self.clone();
             for entry in theirs {
-                grown.append(entry.signed)?;
+                if let Err(refusal) = self.append(entry.signed) {
+                    // All or none: what came before the refused one is given up again.
+                    *self = self.up_to(from)?;
+                    return Err(refusal);
+                }
             }
-            *self = grown;
             return Ok(Adopted::Grown);
         }
         if !(1..=self.head().position).contains(&from) {
@@ -143,13 +145,19 @@ impl Authority {
         Ok(Adopted::Switched(from))
     }
 
+    /// The chain without its entries from `from` on.
+    fn up_to(&self, from: u64) -> Result<Self, Refusal> {
+        let mut chain = Self::new(self.genesis.clone())?;
+        for entry in &self.entries[..self.entries.len() - self.entries(from).len()] {
+            chain.state.take(entry);
+            chain.entries.push(entry.clone());
+        }
+        Ok(chain)
+    }
+
     /// The chain as it would be with their entries instead of those from `from` on; all are judged.
     fn branch(&self, from: u64, theirs: &[Entry]) -> Result<Self, Refusal> {
-        let mut branch = Self::new(self.genesis.clone())?;
-        for entry in &self.entries[..self.entries.len() - self.entries(from).len()] {
-            branch.state.take(entry);
-            branch.entries.push(entry.clone());
-        }
+        let mut branch = self.up_to(from)?;
         for entry in theirs {
             branch.append(entry.signed.clone())?;
         }

@@ -2,6 +2,7 @@
 
 use crate::archive::Archive;
 use crate::catch_up::{Book, Library};
+use crate::cbor;
 use crate::cycle::Answerer;
 use crate::replica::Replica;
 use crate::voter::{Output, Voter};
@@ -22,6 +23,8 @@ pub struct Serving {
     /// What of its own reports has changed hands.
     reported: usize,
     refreshed: Moment,
+    /// Why its own device did not take what it serves.
+    refused: Option<String>,
 }
 
 /// What has to be done after something happened.
@@ -38,7 +41,7 @@ impl Serving {
     /// Serves what `archive` holds.
     pub fn new(archive: Archive, voter: Voter, now: Moment) -> Self {
         let announced = Library::heads(&archive).index;
-        Self { archive, voter, answerer: Answerer::default(), announced, reported: 0, refreshed: now }
+        Self { archive, voter, answerer: Answerer::default(), announced, reported: 0, refreshed: now, refused: None }
     }
 
     /// Whether the owner of this key votes, as far as is known.
@@ -48,6 +51,11 @@ impl Serving {
 
     pub(super) fn settle(&mut self, own: NoiseKey, replica: &mut Replica, now: Moment) -> Settled {
         let mut settled = Settled::default();
+        if let Some(evidence) = self.archive.take_evidence() {
+            // It is checked again, by what the device itself knows.
+            let taken = cbor::from_bytes(&evidence, evidence.len()).map(|fork| replica.accuse(fork));
+            settled.effects.extend(matches!(taken, Ok(Ok(()))).then_some(Effect::Alarm(Alarm::Fork)));
+        }
         self.learn(own, replica, now, &mut settled);
         for submission in self.archive.take_pending() {
             // Whoever reported it says it again until it is decided.
@@ -83,9 +91,11 @@ impl Serving {
             return;
         }
         self.refreshed = now;
-        if let Err(reason) = teach(key, &mut self.archive, replica) {
-            settled.effects.push(Effect::Alarm(Alarm::Refused(reason)));
-        }
+        let taught = teach(key, &mut self.archive, replica).err();
+        // Said once: what is refused now is refused a moment later, too.
+        let alarm = taught.clone().filter(|_| taught != self.refused);
+        settled.effects.extend(alarm.map(|reason| Effect::Alarm(Alarm::Refused(reason))));
+        self.refused = taught;
         self.reported = replica.reports().len();
         settled.has_learned |= replica.heads() != before;
     }

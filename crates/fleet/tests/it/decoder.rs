@@ -12,6 +12,19 @@ const FED: &[((&str, &str), &[&str])] = &[
         ("src/document/tests.rs", "hostile_bytes_are_refused_or_read_and_nothing_else"),
         &["document.rs parse", "document/configuration.rs parse", "layer.rs read"],
     ),
+    (
+        ("src/rollout/tests.rs", "hostile_bytes_are_refused"),
+        &[
+            "rollout.rs Rollout",
+            "rollout.rs Stage",
+            "rollout.rs Staged",
+            "rollout.rs Window",
+            "rollout.rs from_bytes",
+            "rollout/itinerary.rs Itinerary",
+            "rollout/itinerary.rs Leg",
+            "rollout/itinerary.rs from_bytes",
+        ],
+    ),
     (("src/status.rs", "hostile_bytes_are_refused"), &["status.rs $name", "status.rs decode"]),
     (("src/voter/journal.rs", "any_bytes_are_a_step_or_the_end"), &["voter/journal.rs restore"]),
     (("src/voter/message.rs", "any_bytes_are_read_or_refused"), &["voter/message.rs decode"]),
@@ -109,7 +122,7 @@ const FED: &[((&str, &str), &[&str])] = &[
     (
         ("tests/it/hostile.rs", "what_a_device_takes_and_finds_on_its_flash"),
         &[
-            "replica.rs ForkProof",
+            "fork.rs ForkProof",
             "replica.rs ProvenCheckpoint",
             "replica.rs ShippedSection",
             "replica.rs Written",

@@ -2,15 +2,19 @@
 //! branch to keep ends it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use fleet::NodeSecret;
+use fleet::archive::Archive;
 use fleet::authority::Statement;
-use fleet::catch_up::{Book, Report};
+use fleet::catch_up::{Book, Library, Report, Verdict};
 use fleet::cbor;
 use fleet::checkpoint::Checkpoint;
+use fleet::fork::ForkProof;
 use fleet::log::{Log, Record};
 use fleet::replica::{ProvenCheckpoint, Replica, ShippedSection, prefixes};
 use fleet::submission::Submission;
+use fleet::voter::Ledger;
 
 use crate::simulation::fleet_of::{ADMIN, Founded, change, id, key, secret};
 
@@ -31,6 +35,13 @@ impl Branch {
         Self { log, submission }
     }
 
+    /// Lets the log go on with a section of somebody else.
+    fn grow(&mut self) {
+        let path = format!("devices/{}/config/dhcp", id(1));
+        let submission = change(&self.log, ADMIN, &path, "more".into(), self.log.len());
+        self.log.append(&submission.record).unwrap();
+    }
+
     fn checkpoint(&self, voters: &[u8]) -> Checkpoint {
         let summary = self.log.summary();
         let signatures: BTreeMap<_, _> =
@@ -41,7 +52,8 @@ impl Branch {
     fn teach(&self, replica: &mut Replica, voters: &[u8]) -> Result<(), String> {
         let known = replica.summary().map_or(0, |summary| summary.index);
         let growth = self.log.history().prove_growth(known, self.log.len()).unwrap();
-        let checkpoint = ProvenCheckpoint { checkpoint: self.checkpoint(voters), growth };
+        let root = self.log.history().root(known).unwrap();
+        let checkpoint = ProvenCheckpoint { checkpoint: self.checkpoint(voters), root, growth };
         let Record::Change(signed) = self.submission.record.clone() else { panic!("it is a change") };
         let section = ShippedSection { signed, content: self.submission.content.clone() };
         let wanted = prefixes(self.log.authority().state(), id(DEVICE));
@@ -101,6 +113,71 @@ fn a_fork_is_kept_as_proof_freezes_the_device_and_ends_when_somebody_chooses() {
 }
 
 #[test]
+fn a_fork_at_different_indices_is_proven_too() {
+    let founded = Founded::new(3, 2);
+    // Also where the tree that was followed is whole, and its root no part of the proof of growth.
+    for lead in 0..6 {
+        let (mut one, mut other) = (Branch::new(&founded, "one"), Branch::new(&founded, "other"));
+        (0..lead).for_each(|_| one.grow());
+        (0..=lead + 2).for_each(|_| other.grow());
+        let mut replica = begun(&founded);
+        one.teach(&mut replica, &[1, 2]).unwrap();
+        let followed = replica.summary().copied();
+        assert!(other.teach(&mut replica, &[1]).is_err() && replica.fork().is_none(), "one voter is no majority");
+        let said = other.teach(&mut replica, &[1, 2]).unwrap_err();
+        assert!(said.contains("somebody has to choose"), "{said}");
+        assert_eq!((replica.summary().copied(), text(&replica)), (followed, "one".to_owned()));
+        let proof = replica.fork().unwrap().clone();
+
+        // The master takes it for what it is, also from somebody who did not see it; and nothing that proves nothing.
+        let mut archive = Archive::new(founded.genesis.clone(), Arc::new(secret(1))).unwrap();
+        founded.records.iter().for_each(|record| archive.append(&record.clone().into()));
+        let report = |fork: &ForkProof| Report::Evidence(cbor::to_bytes(fork));
+        let unproven = ForkProof { growth: Vec::new(), ..proof.clone() };
+        let agreed = ForkProof { theirs: one.checkpoint(&[1, 2]), root: followed.unwrap().history, ..unproven.clone() };
+        let lone = ForkProof { theirs: other.checkpoint(&[2]), ..proof.clone() };
+        for nothing in [&unproven, &agreed, &lone] {
+            assert!(matches!(archive.keep_report(key(DEVICE), report(nothing)), Verdict::Refused(_)));
+            assert!(begun(&founded).accuse(nothing.clone()).is_err());
+        }
+        assert_eq!(archive.take_evidence(), None);
+        assert_eq!(archive.keep_report(key(DEVICE), report(&proof)), Verdict::Done);
+        assert_eq!(archive.take_evidence(), Some(cbor::to_bytes(&proof)));
+        let mut witness = begun(&founded);
+        witness.accuse(proof.clone()).unwrap();
+        assert!(one.teach(&mut witness, &[1, 2]).is_err(), "it applies nothing either");
+
+        // Either side may be chosen, by whichever of its checkpoints.
+        let (ours, theirs) = (one.checkpoint(&[1, 2]), other.checkpoint(&[1, 2]));
+        replica.take_entries(&[resolve(&founded.log, &theirs, &ours, &secret(ADMIN))]).unwrap();
+        other.teach(&mut replica, &[1, 2]).unwrap();
+        assert_eq!((replica.fork(), text(&replica)), (None, "other".to_owned()));
+        other.grow();
+        witness.take_entries(&[resolve(&founded.log, &ours, &other.checkpoint(&[1, 2]), &secret(ADMIN))]).unwrap();
+        one.teach(&mut witness, &[1, 2]).unwrap();
+        witness.accuse(proof).unwrap();
+        assert_eq!((witness.fork(), text(&witness)), (None, "one".to_owned()), "it is not asked again");
+    }
+}
+
+#[test]
+fn what_voters_signed_who_vote_no_more_is_proof_against_nobody_but_them() {
+    let founded = Founded::new(4, 2);
+    let (mut one, other) = (Branch::new(&founded, "one"), Branch::new(&founded, "other"));
+    one.grow();
+    let proof = |ours: &Branch, theirs: &Branch| ForkProof {
+        ours: ours.checkpoint(&[1, 2]),
+        theirs: theirs.checkpoint(&[1, 2]),
+        root: theirs.log.history().root(ours.log.len()).unwrap(),
+        growth: theirs.log.history().prove_growth(ours.log.len(), theirs.log.len()).unwrap(),
+    };
+    let mut replica = begun(&founded);
+    let lost = Statement::Lost { device: id(2), since: founded.log.len() };
+    replica.take_entries(&[founded.log.authority().sign(&lost, &secret(ADMIN)).to_bytes()]).unwrap();
+    assert!(replica.accuse(proof(&other, &one)).is_err(), "a stolen voter's key freezes no fleet");
+}
+
+#[test]
 fn one_of_two_voters_is_no_majority_and_proves_nothing() {
     let founded = Founded::new(3, 2);
     let (one, other) = (Branch::new(&founded, "one"), Branch::new(&founded, "other"));
@@ -116,7 +193,8 @@ fn what_is_withheld_swapped_or_rolled_back_is_refused_and_changes_nothing() {
     let founded = Founded::new(3, 2);
     let (one, other) = (Branch::new(&founded, "one"), Branch::new(&founded, "other"));
     let mut replica = begun(&founded);
-    let checkpoint = ProvenCheckpoint { checkpoint: one.checkpoint(&[1, 2]), growth: Vec::new() };
+    let root = one.log.history().root(0).unwrap();
+    let checkpoint = ProvenCheckpoint { checkpoint: one.checkpoint(&[1, 2]), root, growth: Vec::new() };
     let checkpoint = cbor::to_bytes(&checkpoint);
     let own = prefixes(one.log.authority().state(), id(DEVICE));
     let own: Vec<_> = own.iter().map(String::as_str).collect();

@@ -237,7 +237,8 @@ fn what_a_device_takes_and_finds_on_its_flash() {
         replica.take_entries(entries).map(|()| replica)
     };
     let growth = fleet.log.history().prove_growth(0, fleet.log.len()).unwrap();
-    let checkpoint = cbor::to_bytes(&ProvenCheckpoint { checkpoint: fleet.checkpoint(&[MASTER, BACKUP]), growth });
+    let (checkpoint, root) = (fleet.checkpoint(&[MASTER, BACKUP]), fleet.log.history().root(0).unwrap());
+    let checkpoint = cbor::to_bytes(&ProvenCheckpoint { checkpoint, root, growth });
     let prefixes = prefixes(authority.state(), id(AP));
     let prefixes: Vec<_> = prefixes.iter().map(String::as_str).collect();
     let proof = cbor::to_bytes(&fleet.log.map().prove(&prefixes));

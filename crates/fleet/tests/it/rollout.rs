@@ -121,7 +121,8 @@ impl World {
             replica.take_entries(&entries).unwrap();
             let before = replica.heads().index;
             let growth = self.fleet.log.history().prove_growth(before, self.fleet.log.len()).unwrap();
-            let copy = cbor::to_bytes(&ProvenCheckpoint { checkpoint: checkpoint.clone(), growth });
+            let root = self.fleet.log.history().root(before).unwrap();
+            let copy = cbor::to_bytes(&ProvenCheckpoint { checkpoint: checkpoint.clone(), root, growth });
             let prefixes = prefixes(authority.state(), id(*number));
             let prefixes: Vec<_> = prefixes.iter().map(String::as_str).collect();
             let sections: Vec<_> = prefixes
