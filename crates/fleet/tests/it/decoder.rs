@@ -129,7 +129,7 @@ const FED: &[((&str, &str), &[&str])] = &[
             "replica.rs restore",
         ],
     ),
-    (("tests/it/hostile.rs", "what_a_master_kept"), &["ground.rs parse", "ring.rs parse"]),
+    (("tests/it/hostile.rs", "what_a_master_kept"), &["ground.rs parse", "ring.rs parse", "whereabouts.rs parse"]),
 ];
 
 #[test]

@@ -282,7 +282,9 @@ fn what_a_master_kept() {
     let ground = "config section\n\toption package 'network'\n\toption section 'lan'\n\toption kind 'interface'\n\
         \toption was_there '1'\n\toption deleted '0'\n\tlist text 'mtu=1400'\n\nconfig file\n\toption path '/etc/x'\n";
     let facts = fleet::facts::Facts::default();
-    Corpus::of([ground.as_bytes().to_vec(), vec![0; Rings::LENGTH]]).run(|bytes| {
+    let addresses = fleet::whereabouts::print(&[(id(MASTER), vec!["192.0.2.1:7".into()])].into());
+    Corpus::of([ground.as_bytes().to_vec(), addresses.into_bytes(), vec![0; Rings::LENGTH]]).run(|bytes| {
+        let _ = fleet::whereabouts::parse(bytes);
         let text = String::from_utf8_lossy(bytes);
         if let Ok(read) = Ground::parse(&text) {
             assert_eq!(Ground::parse(&read.print()), Ok(read));
