@@ -6,10 +6,15 @@ pub mod control;
 mod directory;
 mod disk;
 mod election;
+mod hook;
+mod metrics;
+mod overview;
+mod reading;
 mod request;
 mod rollout;
 mod status;
 mod submission;
+mod telling;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -17,11 +22,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use fleet::authority::Genesis;
+use fleet::authority::{Genesis, State};
 use fleet::catch_up::Report;
 use fleet::node::{Alarm, Circumstances, Effect, Flash, Node};
 use fleet::replica::Replica;
-use fleet::{FleetId, JoinKey, NodeSecret};
+use fleet::{Flags, FleetId, JoinKey, NodeSecret};
 use serde_json::json;
 use zeroize::Zeroizing;
 
@@ -33,8 +38,13 @@ use control::{Control, Question};
 use directory::Directory;
 use disk::Files;
 use election::Election;
+use hook::Hooks;
+use overview::Overview;
 use rollout::Rollouts;
 use submission::Waiting;
+use telling::{Own, Telling};
+
+pub use overview::FILE as BOARD;
 
 /// The loop looks up at least this often.
 const LONGEST: Duration = Duration::from_secs(60);
@@ -52,6 +62,8 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// The root of the device's files, `/` but where devices are played.
     pub root: PathBuf,
+    /// Where Prometheus is answered, if it is.
+    pub metrics: Option<SocketAddr>,
 }
 
 /// A node that runs.
@@ -68,6 +80,9 @@ pub struct Agent {
     waiting: Vec<Waiting>,
     /// When a member came through to this node the last time.
     reached: Option<Instant>,
+    telling: Telling,
+    overview: Overview,
+    hooks: Hooks,
 }
 
 impl Agent {
@@ -76,7 +91,7 @@ impl Agent {
     /// # Errors
     /// When it has no fleet, or its files or sockets fail.
     pub fn open(settings: &Settings) -> anyhow::Result<Self> {
-        let Settings { dir, listen, root } = settings;
+        let Settings { dir, listen, root, metrics } = settings;
         let store = Store::open(dir)?;
         let none = || format!("there is no fleet in {}: `dusk init` or `dusk join` first", dir.display());
         let secret = Arc::new(store.secret()?.with_context(none)?);
@@ -107,8 +122,29 @@ impl Agent {
         let directory = Directory::of(join.as_ref());
         let (election, waiting, reached) = (Election::default(), Vec::new(), None);
         let rollouts = Rollouts::default();
-        let mut agent =
-            Self { store, secret, fleet, port, rollouts, directory, election, applying, control, waiting, reached };
+        let telling = Telling::start(&store, Arc::clone(&secret), fleet, root.clone())?;
+        let overview = Overview::open(&store, state(port.node()), clock.now())?;
+        if let Some(at) = metrics {
+            let at = metrics::answer_at(*at, overview.shared())?;
+            eprintln!("metrics at http://{at}/metrics");
+        }
+        let hooks = Hooks::start(dir)?;
+        let mut agent = Self {
+            store,
+            secret,
+            fleet,
+            port,
+            rollouts,
+            directory,
+            election,
+            applying,
+            control,
+            waiting,
+            reached,
+            telling,
+            overview,
+            hooks,
+        };
         agent.learned()?;
         Ok(agent)
     }
@@ -153,6 +189,7 @@ impl Agent {
             .filter_map(|waiting| waiting.settle(node, &refused))
             .collect();
         self.see_to_rollouts()?;
+        self.look()?;
         self.election.end(&mut self.port, &self.store)
     }
 
@@ -161,6 +198,27 @@ impl Agent {
         let now = self.port.now();
         for submission in self.rollouts.look(&self.store, self.port.node(), now)? {
             self.port.with_node(|node, circumstances| node.submit(submission, circumstances))?;
+        }
+        Ok(())
+    }
+
+    /// Looks at this device, and at the fleet as it is seen from here.
+    fn look(&mut self) -> anyhow::Result<()> {
+        let now = self.port.now();
+        let replica = self.port.node().replica();
+        self.telling.note(own(&self.applying, replica));
+        if self.telling.look(&self.store, now, || self.applying.question(replica, &self.secret))? {
+            self.applying.again();
+        }
+        let is_member = replica.device().is_some();
+        let (vitals, news) = (self.telling.vitals(), is_member.then(|| self.telling.news(now)).flatten());
+        self.port.with_node(|node, _| {
+            node.set_vitals(vitals);
+            news.into_iter().for_each(|status| node.set_status(status, now));
+            Vec::new()
+        })?;
+        for notice in self.overview.look(&self.store, self.port.node(), vitals, now)? {
+            self.hooks.tell(notice);
         }
         Ok(())
     }
@@ -174,9 +232,15 @@ impl Agent {
     fn attend(&mut self, effect: Effect) -> anyhow::Result<()> {
         match effect {
             Effect::Request(bytes) => request::keep(&self.store, self.fleet, &bytes),
-            Effect::Keep(device, status) => status::keep(&self.store, device, &status),
+            Effect::Keep(device, status) => match state(self.port.node()) {
+                Some(state) => self.overview.keep(&self.store, state, device, &status),
+                None => Ok(()),
+            },
             Effect::Alarm(alarm) => {
                 alarm::tell(&alarm);
+                if let Alarm::Clone(key) = alarm {
+                    self.overview.cloned(key, self.port.now());
+                }
                 Ok(())
             }
             Effect::Reached(_) => {
@@ -212,13 +276,8 @@ impl Agent {
                 self.applying.answered();
             }
             Need::Answer => self.port.with_node(Node::ask_now)?,
-            Need::Telling => {
-                let status = status::own(&self.applying);
-                self.port.with_node(|node, circumstances| {
-                    node.set_status(status, circumstances.now);
-                    Vec::new()
-                })?;
-            }
+            // The loop looks at what it has to tell in every turn.
+            Need::Telling => {}
         }
         Ok(())
     }
@@ -249,6 +308,10 @@ impl Agent {
                 });
                 question.answer(Ok(answer));
             }
+            "board" => {
+                let answer = json!({ "devices": self.overview.to_json() });
+                question.answer(Ok(answer));
+            }
             _ => {
                 let error = submission::unknown(&question);
                 question.answer(error);
@@ -256,6 +319,24 @@ impl Agent {
         }
         Ok(())
     }
+}
+
+/// What the authority chain says, as far as it is known here.
+fn state(node: &Node) -> Option<&State> {
+    let served = node.serving().map(|serving| serving.archive.log().authority());
+    Some(served.or(node.replica().authority())?.state())
+}
+
+/// What is known here of this device's configuration.
+fn own(applying: &Applying, replica: &Replica) -> Own {
+    let flags = [
+        (replica.fork().is_some(), Flags::FORK),
+        (applying.is_busy(), Flags::APPLYING),
+        (applying.is_reverted(), Flags::REVERTED),
+    ];
+    let flags = flags.into_iter().filter(|(up, _)| *up).fold(Flags::default(), |all, (_, one)| all.with(one));
+    let (applied, results) = (applying.reaches(replica), applying.results());
+    Own { applied, results, remarks: applying.remarks().to_vec(), flags }
 }
 
 fn join(store: &Store) -> anyhow::Result<Option<JoinKey>> {

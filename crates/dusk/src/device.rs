@@ -2,6 +2,7 @@
 //! one object is not there.
 
 mod answer;
+pub mod host;
 mod wireless;
 
 use std::collections::BTreeMap;

@@ -8,6 +8,7 @@ pub mod action;
 pub mod agent;
 pub mod apply;
 pub mod backup;
+pub mod board;
 pub mod command;
 pub mod device;
 pub mod draft;

@@ -235,7 +235,8 @@ impl Store {
         }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    /// Where a file of the store lies.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.join(name)
     }
 }

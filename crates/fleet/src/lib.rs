@@ -10,6 +10,7 @@ mod text;
 pub mod cbor;
 
 pub mod address;
+pub mod alert;
 pub mod apply;
 pub mod archive;
 pub mod authority;

@@ -1,6 +1,10 @@
 //! What a device says of itself: the status that its master keeps, the latest one of each device.
 
+mod said;
+
 use crate::cbor::{self, BytesError, Cbor, Reader, Writer};
+
+pub use said::Said;
 
 /// The longest status, in bytes.
 pub const LONGEST: usize = 14 << 10;
@@ -49,11 +53,17 @@ record! {
         clients: Vec<Client>,
         /// DHCP leases.
         leases: Vec<Lease>,
+        /// The checkpoint whose configuration was applied last, or could not be.
+        applied: u64,
         /// What became of its sections.
         results: Vec<SectionResult>,
-        /// What is not as asked, and what else should be known.
+        /// What its actions came to.
+        actions: Vec<SectionResult>,
+        /// What is not as asked.
+        drift: Vec<String>,
+        /// What else should be known.
         remarks: Vec<String>,
-        /// How many clients, leases and remarks were left out, as the status would have been too long.
+        /// How many clients, leases, remarks and so on were left out, as the status would have been too long.
         left_out: u32,
     }
     /// What a device is.
@@ -134,14 +144,32 @@ record! {
         section: String,
         /// The change by which it stands there: the first 16 digits of its id.
         change: String,
-        /// `applied`, or `rejected: ` or `reverted: ` and the reason.
+        /// `applied`, or `rejected: ` or `reverted: ` and the reason; of an action, `done: ` or `failed: ` and what it said.
         outcome: String,
     }
 }
 
 impl Status {
-    /// The status as bytes. What makes it too long is left out and counted: leases first, then clients, then remarks,
-    /// then what became of sections.
+    /// The status without what every reading has otherwise: another one of it is worth telling of.
+    #[must_use]
+    pub fn lasting(&self) -> Self {
+        let mut lasting = self.clone();
+        (lasting.uptime, lasting.load) = (0, Vec::new());
+        (lasting.memory.free, lasting.flash.free) = (0, 0);
+        lasting.interfaces.iter_mut().for_each(|interface| interface.uptime = 0);
+        lasting.clients.iter_mut().for_each(|client| client.signal = 0);
+        lasting.leases.iter_mut().for_each(|lease| lease.expires = 0);
+        lasting
+    }
+
+    /// The same, and without who comes and goes: another one of it is to be told at once.
+    #[must_use]
+    pub fn essence(&self) -> Self {
+        Self { clients: Vec::new(), leases: Vec::new(), ..self.lasting() }
+    }
+
+    /// The status as bytes. What makes it too long is left out and counted: leases and clients first, then what is said of
+    /// sections and everything else.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut short = self.clone();
@@ -152,7 +180,9 @@ impl Status {
             }
             let left = if halve(&mut short.leases) + halve(&mut short.clients) > 0 {
                 self.leases.len() - short.leases.len() + self.clients.len() - short.clients.len()
-            } else if halve(&mut short.remarks) + halve(&mut short.results) + halve(&mut short.interfaces) > 0 {
+            } else if halve(&mut short.remarks) + halve(&mut short.drift) + halve(&mut short.actions) > 0
+                || halve(&mut short.results) + halve(&mut short.interfaces) > 0
+            {
                 usize::try_from(short.left_out).unwrap_or(0) + 1
             } else {
                 // Texts that are too long by themselves.
@@ -213,6 +243,20 @@ mod tests {
         let mut endless = status(0);
         endless.board.model = "x".repeat(100_000);
         assert!(endless.encode().len() <= LONGEST);
+    }
+
+    #[test]
+    fn what_every_reading_has_otherwise_is_not_worth_telling() {
+        let before = status(2);
+        let mut after = before.clone();
+        (after.uptime, after.load) = (77, vec![1, 2, 3]);
+        after.leases.iter_mut().for_each(|lease| lease.expires = 9);
+        assert_eq!(after.lasting(), before.lasting());
+        after.leases.truncate(1);
+        assert_ne!(after.lasting(), before.lasting());
+        assert_eq!(after.essence(), before.essence());
+        after.drift.push("network.lan.mtu is 1400".to_owned());
+        assert_ne!(after.essence(), before.essence());
     }
 
     #[test]

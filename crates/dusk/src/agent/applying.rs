@@ -5,15 +5,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fleet::apply::{Outcome, Report};
+use fleet::catch_up::Book;
 use fleet::configuration::Configuration;
 use fleet::facts::Facts;
 use fleet::keyring::Keyring;
 use fleet::layer::Member;
 use fleet::replica::Replica;
 use fleet::status::SectionResult;
-use fleet::{ChangeId, DeviceName, GroupName, NodeSecret, Scope, SectionPath};
+use fleet::{ChangeId, DeviceName, GroupName, LogIndex, NodeSecret, Scope, SectionPath};
 use ubus::Local;
 
+use super::reading::Question;
 use crate::apply::worker::{Order, Word, Worker};
 use crate::apply::{Applier, Places};
 use crate::port::Waker;
@@ -57,6 +59,28 @@ pub enum Need {
     Telling,
 }
 
+/// What the fleet wants this device to have; nothing where it is no member, or nothing may be applied.
+fn wanted(replica: &Replica) -> Option<Wanted> {
+    let (authority, id, None) = (replica.authority()?, replica.device()?, replica.fork()) else { return None };
+    let device = authority.state().devices.get(&id)?;
+    let changes = replica.sections().iter().map(|(path, section)| (path.clone(), section.change.id));
+    Some(Wanted { name: device.name.clone(), groups: device.groups().to_vec(), sections: changes.collect() })
+}
+
+fn order(replica: &Replica, secret: &NodeSecret) -> Option<Order> {
+    let (authority, id, summary) = (replica.authority()?, replica.device()?, replica.summary()?);
+    let (state, sections) = (authority.state(), replica.sections());
+    let Wanted { name, groups, .. } = wanted(replica)?;
+    let told = sections.iter().map(|(path, section)| (path, &section.change, &section.content));
+    let contents = sections.iter().map(|(path, section)| (path, &section.content));
+    Some(Order {
+        change: summary.index.to_string(),
+        member: Member { id, name, groups, facts: Facts::default() },
+        configuration: Configuration::of(authority, told),
+        opener: Box::new(Keyring::of(state, &Scope::Device(id).prefix(), secret, contents)),
+    })
+}
+
 impl Applying {
     /// Ends what an earlier run left unfinished, and is ready to apply where there is anything to apply to.
     ///
@@ -91,27 +115,43 @@ impl Applying {
     /// disagree nothing is applied until somebody has chosen.
     pub fn order(&mut self, replica: &Replica, secret: &NodeSecret) {
         let Some(worker) = &self.worker else { return };
-        let (Some(authority), Some(id), None) = (replica.authority(), replica.device(), replica.fork()) else { return };
-        let (state, Some(summary)) = (authority.state(), replica.summary()) else { return };
-        let Some(device) = state.devices.get(&id) else { return };
-        let sections = replica.sections();
-        let changes = sections.iter().map(|(path, section)| (path.clone(), section.change.id)).collect();
-        let wanted = Wanted { name: device.name.clone(), groups: device.groups().to_vec(), sections: changes };
+        let Some(wanted) = wanted(replica) else { return };
         if self.ordered.as_ref() == Some(&wanted) && self.retry.is_none_or(|at| at > Instant::now()) {
             return;
         }
         if self.ordered.as_ref() != Some(&wanted) {
             self.pause = FIRST_RETRY;
         }
-        let member = Member { id, name: wanted.name.clone(), groups: wanted.groups.clone(), facts: Facts::default() };
-        let told = sections.iter().map(|(path, section)| (path, &section.change, &section.content));
-        let configuration = Configuration::of(authority, told);
-        let contents = sections.iter().map(|(path, section)| (path, &section.content));
-        let opener = Box::new(Keyring::of(state, &Scope::Device(id).prefix(), secret, contents));
-        let change = summary.index.to_string();
-        self.orders.insert(change.clone(), wanted.sections.clone());
-        worker.order(Order { change, member, configuration, opener });
+        let Some(order) = order(replica, secret) else { return };
+        self.orders.insert(order.change.clone(), wanted.sections.clone());
+        worker.order(order);
         (self.ordered, self.is_busy, self.retry) = (Some(wanted), true, None);
+    }
+
+    /// What the device is to be compared with: what it should have, once that has been applied.
+    pub fn question(&self, replica: &Replica, secret: &NodeSecret) -> Question {
+        if self.is_busy || self.retry.is_some() || self.ordered.is_none() || self.ordered != wanted(replica) {
+            return Question::default();
+        }
+        let sections = replica.sections().iter();
+        let is_action = |path: &SectionPath| path.rest().starts_with("actions/");
+        let actions =
+            sections.filter(|(path, _)| is_action(path)).map(|(path, section)| (path.clone(), section.change.id));
+        Question { applied: order(replica, secret), actions: actions.collect() }
+    }
+
+    /// Applies what was applied once more, as the device has something else.
+    pub fn again(&mut self) {
+        self.retry.get_or_insert(Instant::now());
+    }
+
+    /// How far the configuration reaches that was applied, or could not be; `index` is how far the replica does.
+    pub fn reaches(&self, replica: &Replica) -> LogIndex {
+        let index = replica.heads().index;
+        match self.worker.is_none() || !self.is_busy && self.ordered.is_some() && self.ordered == wanted(replica) {
+            true => index,
+            false => 0,
+        }
     }
 
     /// Master or backup has answered.

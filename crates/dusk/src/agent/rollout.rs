@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use fleet::node::{Node, Serving};
 use fleet::rollout::{Health, Itinerary, Rollout, Sight, Step, Steward, told};
-use fleet::status::Status;
 use fleet::{ChangeId, DeviceId, Flags, LogIndex, Moment, Scope};
 
+use super::status;
 use crate::itinerary;
 use crate::seat;
 use crate::store::Store;
@@ -75,7 +75,7 @@ fn health(
     let Some(rollout) = rollout.and_then(|content| Rollout::from_bytes(&content.bytes.0).ok()) else {
         return Health::Waiting;
     };
-    let status = store.read(&format!("status/{device}")).ok().flatten().and_then(|bytes| Status::decode(&bytes).ok());
+    let status = status::read(store, state, device).ok().flatten();
     let results = status.iter().flat_map(|status| &status.results);
     let told = told(&rollout, results.map(|result| (result.change.as_str(), result.outcome.as_str())));
     // Voters ask nobody: what they hold is what was decided.

@@ -24,7 +24,8 @@ pub fn rows<const N: usize>(given: &Given, heads: [&str; N], rows: &[[String; N]
     }
 }
 
-fn table<const N: usize>(heads: [&str; N], rows: &[[String; N]]) -> String {
+/// Rows under heads, in columns.
+pub fn table<const N: usize>(heads: [&str; N], rows: &[[String; N]]) -> String {
     let width = |at: usize| rows.iter().map(|row| row[at].chars().count()).chain([heads[at].len()]).max().unwrap_or(0);
     let widths: Vec<_> = (0..N).map(width).collect();
     let heads = heads.map(str::to_uppercase);

@@ -20,6 +20,10 @@ pub fn run(given: &Given) -> anyhow::Result<ExitCode> {
     let listen: SocketAddr =
         given.value("listen").unwrap_or(LISTEN).parse().context("--listen: ADDRESS:PORT is expected")?;
     let root = given.value("root").unwrap_or("/").into();
-    Agent::open(&Settings { dir: directory(given).to_owned(), listen, root })?.run()?;
+    // A port alone is one of this machine.
+    let metrics =
+        given.value("metrics").map(|at| if at.contains(':') { at.to_owned() } else { format!("127.0.0.1:{at}") });
+    let metrics = metrics.map(|at| at.parse()).transpose().context("--metrics: [ADDRESS:]PORT is expected")?;
+    Agent::open(&Settings { dir: directory(given).to_owned(), listen, root, metrics })?.run()?;
     Ok(ExitCode::SUCCESS)
 }

@@ -2,7 +2,7 @@
 
 use super::{
     Argument, Command, Count, Flag, adopt, content, device, explain, group, history, init, join, master, recover,
-    rollout, rpcd, run, section, undo, user,
+    rollout, rpcd, run, section, show, status, undo, user,
 };
 
 /// What every command takes.
@@ -13,6 +13,7 @@ pub const COMMON: &[Flag] =
 const DIR: Flag = option("dir", "DIRECTORY", "where the node's files lie (/etc/dusk)");
 /// Who signs.
 const USER: Flag = option("user", "NAME", "who signs (DUSK_USER, or the only user whose key is here)");
+const JSON: Flag = switch("json", "print JSON, an object a line");
 const OUTPUT: Flag = Flag { long: "output", short: Some('o'), value: Some("FORM"), help: "table or json" };
 const YES: Flag = Flag { long: "yes", short: Some('y'), value: None, help: "Do not ask" };
 const NOTE: Flag = option("note", "TEXT", "why, for those who read the log");
@@ -68,8 +69,30 @@ pub const COMMANDS: &[Command] = &[
             DIR,
             option("listen", "ADDRESS:PORT", "where to listen, over UDP and TCP ([::]:4747)"),
             option("root", "DIRECTORY", "the root of the device's files and ubus (/), where a device is played"),
+            option("metrics", "[ADDRESS:]PORT", "where Prometheus may ask, on this machine if no address is said"),
         ],
         run: run::run,
+    },
+    Command {
+        words: "status",
+        summary: "Show the fleet: who is there, how they fare, what became of the newest change",
+        arguments: &[],
+        flags: &[DIR, JSON, switch("watch", "go on, and show what becomes different")],
+        run: status::run,
+    },
+    Command {
+        words: "show",
+        summary: "Show a device: what it says of itself, and how it fared for a day and for eight weeks",
+        arguments: &[DEVICE],
+        flags: &[DIR, JSON],
+        run: show::run,
+    },
+    Command {
+        words: "drift",
+        summary: "Show what devices have otherwise than the fleet asks",
+        arguments: &[perhaps("device", "a device's name or id; all, if it is not said")],
+        flags: &[DIR],
+        run: show::drift,
     },
     Command {
         words: "invite",

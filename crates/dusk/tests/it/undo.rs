@@ -52,7 +52,7 @@ fn what_was_set_at_once_is_taken_back_at_once_unless_others_came_later() {
     let second = set(&["wireless.@radio[band=2g].channel=3"]);
     let refused = master.dusk(&["undo", &first[0], "--yes"], &[PASSWORD]).unwrap_err();
     assert!(refused.contains(&format!("record {} by ada", second[0])), "{refused}");
-    assert!(master.dusk(&["undo", "0", "--yes"], &[PASSWORD]).unwrap_err().contains("is no change"));
+    assert!(master.dusk(&["undo", "none", "--yes"], &[PASSWORD]).unwrap_err().contains("is no change"));
     master.dusk(&["undo", &second[0], &first[0], "--yes"], &[PASSWORD]).unwrap();
     assert!(section("wireless").unwrap().contains("channel '1'"));
 }
