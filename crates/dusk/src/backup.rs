@@ -143,8 +143,8 @@ impl Backup {
 fn is_known(name: &str) -> bool {
     let is_plain = |name: &str| !name.is_empty() && !name.starts_with('.') && !name.contains('/');
     let in_folder =
-        |folder: &&str| name.strip_prefix(folder).and_then(|rest| rest.strip_prefix('/')).is_some_and(is_plain);
-    FILES.contains(&name) || name == KEY || FOLDERS.iter().any(|folder| in_folder(folder))
+        |folder: &str| name.strip_prefix(folder).and_then(|rest| rest.strip_prefix('/')).is_some_and(is_plain);
+    FILES.contains(&name) || name == KEY || FOLDERS.into_iter().any(in_folder)
 }
 
 #[cfg(test)]

@@ -6,22 +6,41 @@
 pub mod fleet_of;
 mod host;
 mod liar;
+mod masters;
 mod scenario;
 mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use masters::{Fate, Masters};
 use scenario::Scenario;
 
 /// How many seeds the suite plays.
 const SEEDS: u64 = 1_000;
+/// And of masters that are lost or come back.
+const MASTERS: u64 = 60;
 
 #[test]
 fn whatever_happens_nobody_applies_what_was_not_signed_and_nothing_is_lost() {
+    play(SEEDS, |seed| Scenario::of(seed).run());
+}
+
+#[test]
+fn where_a_master_is_lost_the_one_that_is_promoted_goes_on_with_all_that_was_decided() {
+    play(MASTERS, |seed| Masters::of(seed, Fate::Lost).run(Fate::Lost));
+}
+
+#[test]
+fn a_master_that_comes_back_from_a_backup_follows_before_it_votes() {
+    play(MASTERS, |seed| Masters::of(seed, Fate::Restored).run(Fate::Restored));
+}
+
+/// Plays the first seeds, so many of them if nobody says how many.
+fn play(usual: u64, scenario: impl Fn(u64) + Sync) {
     let seeds = match number("RHYZOME_SIMULATION_SEED") {
         Some(seed) => seed..seed + 1,
-        None => 0..number("RHYZOME_SIMULATION_SEEDS").unwrap_or(SEEDS),
+        None => 0..number("RHYZOME_SIMULATION_SEEDS").unwrap_or(usual),
     };
     let next = AtomicU64::new(seeds.start);
     let work = || {
@@ -30,7 +49,7 @@ fn whatever_happens_nobody_applies_what_was_not_signed_and_nothing_is_lost() {
             if !seeds.contains(&seed) {
                 break;
             }
-            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| Scenario::of(seed).run())) {
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| scenario(seed))) {
                 println!("seed {seed} failed: RHYZOME_SIMULATION_SEED={seed} plays it again");
                 next.store(seeds.end, Ordering::Relaxed);
                 resume_unwind(panic);

@@ -29,6 +29,8 @@ pub struct Host {
     pub boots: u64,
     pub blocks_udp: bool,
     pub woken: u64,
+    /// Whether its journal is a backup's, and it follows before it votes.
+    has_forgotten: bool,
 }
 
 pub fn address(number: u8) -> SocketAddr {
@@ -51,6 +53,7 @@ impl Host {
             boots: 0,
             blocks_udp: false,
             woken: u64::MAX,
+            has_forgotten: false,
         }
     }
 
@@ -58,6 +61,16 @@ impl Host {
     pub fn found(&mut self, founded: &Founded) {
         let records: Vec<_> = founded.records.iter().cloned().map(Into::into).collect();
         self.journal = Voter::found(&records);
+    }
+
+    /// What a backup of it would hold.
+    pub fn back_up(&self) -> Vec<Vec<u8>> {
+        self.journal.clone()
+    }
+
+    /// Puts a backup in the place of all that it held.
+    pub fn bring_back(&mut self, journal: Vec<Vec<u8>>) {
+        (self.journal, self.replica, self.has_forgotten) = (journal, Vec::new(), true);
     }
 
     pub fn start(&mut self, founded: &Founded, directory: &[u8], now: u64, chance: &mut fuzz::Random) {
@@ -71,7 +84,7 @@ impl Host {
         let serving = self.votes.then(|| {
             let mut archive = Archive::new(founded.genesis.clone(), Arc::new(secret(self.number))).unwrap();
             let journal = self.journal.iter().map(Vec::as_slice);
-            let voter = Voter::restore(key(self.number), journal, false, &mut archive, local);
+            let voter = Voter::restore(key(self.number), journal, self.has_forgotten, &mut archive, local);
             Serving::new(archive, voter, local)
         });
         let others = directory.iter().filter(|number| **number != self.number);
