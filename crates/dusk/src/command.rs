@@ -11,8 +11,11 @@ mod help;
 mod history;
 mod init;
 mod join;
+#[cfg(feature = "lab")]
+mod lab;
 mod master;
 mod recover;
+mod role;
 pub mod rollout;
 mod rows;
 mod rpcd;

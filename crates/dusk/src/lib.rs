@@ -13,7 +13,10 @@ pub mod command;
 pub mod device;
 pub mod draft;
 pub mod flash;
+pub mod founding;
 pub mod itinerary;
+#[cfg(feature = "lab")]
+pub mod lab;
 pub mod port;
 pub mod probe;
 pub mod prompt;

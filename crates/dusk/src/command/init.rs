@@ -3,15 +3,10 @@
 use std::process::ExitCode;
 
 use anyhow::bail;
-use fleet::authority::{Genesis, Statement, Trust};
-use fleet::log::{Log, Record};
-use fleet::node::Flash;
-use fleet::password::{LockedKey, Stretching};
-use fleet::submission::Submission;
-use fleet::voter::{self, Voter};
-use fleet::{DeviceId, DeviceName, FleetId, NodeSecret, RecoveryPhrase, Role, UserName, WORDS, bind};
+use fleet::{DeviceName, RecoveryPhrase, UserName, WORDS};
 
 use super::{Given, print};
+use crate::founding::{self, Founding};
 use crate::prompt;
 use crate::seat::{directory, random};
 use crate::store::Store;
@@ -35,40 +30,11 @@ pub fn run(given: &Given) -> anyhow::Result<ExitCode> {
     show(&phrase)?;
     confirm(&phrase)?;
 
-    let (founder, own) = (NodeSecret::generate(&mut random), store.ensure_secret(&mut random)?);
-    let recovery = phrase.secret().public().verify;
-    let genesis = Genesis::found(given.value("name").unwrap_or("home"), user.clone(), &founder, recovery, &mut random);
-    let mut log = Log::new(genesis.clone())?;
-    let fleet = log.authority().fleet();
-    let id = DeviceId::first_known_by(&own.public());
-    let key = bind(Some(fleet), &own);
-    let beginning = [
-        Statement::Device { key, name: device.clone(), groups: Vec::new(), trust: Trust::Secrets, request: None },
-        Statement::Voters { voters: vec![(id, Role::Master)] },
-    ];
-    let mut records = Vec::new();
-    for statement in beginning {
-        let record = Record::Authority(log.authority().sign(&statement, &founder));
-        log.append(&record)?;
-        records.push(voter::Record::from(Submission { record, content: None }.to_bytes()));
-    }
-    store.begin(Flash::Journal, &Voter::found(&records))?;
-    store.keep_key(&locked(fleet, user, &founder, &password)?)?;
-    if let Some(address) = given.value("address") {
-        store.write("address", address.as_bytes())?;
-    }
-    store.found(&genesis)?;
+    let name = given.value("name").unwrap_or("home");
+    let (named, address) = (device.clone(), given.value("address"));
+    let (fleet, id) =
+        founding::found(&store, Founding { name, user, device: named, password: &password, phrase: &phrase, address })?;
     print(&format!("fleet {fleet}\ndevice {id} ({device}) is its master\n"))
-}
-
-/// A key under a password, freshly stretched.
-///
-/// # Errors
-/// When the password cannot be stretched.
-pub fn locked(fleet: FleetId, user: UserName, secret: &NodeSecret, password: &str) -> anyhow::Result<LockedKey> {
-    let stretching = Stretching::fresh(&mut random);
-    let stretched = stretching.stretch(password)?;
-    Ok(LockedKey::lock(fleet, user, secret, (stretching, &stretched), &mut random))
 }
 
 /// Shows a phrase, once.

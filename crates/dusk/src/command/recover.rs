@@ -7,8 +7,9 @@ use fleet::authority::{Entry, Statement};
 use fleet::log::Record;
 use fleet::{EntryId, Head, NodeSecret, RecoveryPhrase, UserName, bind};
 
-use super::init::{confirm, locked, show};
+use super::init::{confirm, show};
 use super::{Given, print};
+use crate::founding::locked;
 use crate::prompt;
 use crate::seat::{RECOVERED, Seat, random};
 

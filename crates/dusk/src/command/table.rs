@@ -1,7 +1,9 @@
 //! All commands. A line here is all that a command needs to be known to the parser and the help.
 
+#[cfg(feature = "lab")]
+use super::lab;
 use super::{
-    Argument, Command, Count, Flag, adopt, content, device, explain, group, history, init, join, master, recover,
+    Argument, Command, Count, Flag, adopt, content, device, explain, group, history, init, join, master, recover, role,
     rollout, rpcd, run, section, show, status, undo, user,
 };
 
@@ -161,6 +163,13 @@ pub const COMMANDS: &[Command] = &[
         arguments: &[perhaps("device", "as much of its id as makes it the only one")],
         flags: &[DIR, USER, option("name", "NAME", "what it is called"), GROUP, SECRETS, REQUEST],
         run: device::approve,
+    },
+    Command {
+        words: "device role",
+        summary: "Let a device vote, as master, backup or witness; or let it vote no more",
+        arguments: &[DEVICE, one("role", "master, backup, witness or none")],
+        flags: &[DIR, USER, option("address", "HOST:PORT", "where others find it; may be given more than once")],
+        run: role::set,
     },
     Command {
         words: "device rekey",
@@ -404,6 +413,14 @@ pub const COMMANDS: &[Command] = &[
         ],
         flags: &[Flag { long: "secrets", short: None, value: None, help: "Print the secrets as well" }],
         run: content::import_here,
+    },
+    #[cfg(feature = "lab")]
+    Command {
+        words: "lab",
+        summary: "Bring up a fleet to play with, on this machine, until Ctrl-C",
+        arguments: &[perhaps("nodes", "how many: a master, a backup and devices (5)")],
+        flags: &[switch("remove", "take away a lab that was killed")],
+        run: lab::run,
     },
     Command {
         words: "rpcd",

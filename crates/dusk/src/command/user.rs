@@ -6,9 +6,9 @@ use anyhow::Context;
 use fleet::authority::Statement;
 use fleet::{NodeSecret, Right, UserName, bind};
 
-use super::init::locked;
 use super::rows::rows;
 use super::{Given, print};
+use crate::founding::locked;
 use crate::prompt;
 use crate::seat::{Author, Seat, random};
 
