@@ -9,6 +9,7 @@ mod election;
 mod hook;
 mod metrics;
 mod overview;
+mod pause;
 mod reading;
 mod request;
 mod rollout;
@@ -40,6 +41,7 @@ use disk::Files;
 use election::Election;
 use hook::Hooks;
 use overview::Overview;
+use pause::Pause;
 use rollout::Rollouts;
 use submission::Waiting;
 use telling::{Own, Telling};
@@ -83,6 +85,7 @@ pub struct Agent {
     telling: Telling,
     overview: Overview,
     hooks: Hooks,
+    pause: Pause,
 }
 
 impl Agent {
@@ -129,6 +132,7 @@ impl Agent {
             eprintln!("metrics at http://{at}/metrics");
         }
         let hooks = Hooks::start(dir)?;
+        let pause = Pause::open(&store, clock.now())?;
         let mut agent = Self {
             store,
             secret,
@@ -144,6 +148,7 @@ impl Agent {
             telling,
             overview,
             hooks,
+            pause,
         };
         agent.learned()?;
         Ok(agent)
@@ -206,6 +211,9 @@ impl Agent {
     fn look(&mut self) -> anyhow::Result<()> {
         let now = self.port.now();
         let replica = self.port.node().replica();
+        if self.applying.end_pause(self.pause.look(&self.store, replica, now)?) {
+            self.applying.order(replica, &self.secret);
+        }
         self.telling.note(own(&self.applying, replica));
         if self.telling.look(&self.store, now, || self.applying.question(replica, &self.secret))? {
             self.applying.again();
@@ -333,6 +341,7 @@ fn own(applying: &Applying, replica: &Replica) -> Own {
         (replica.fork().is_some(), Flags::FORK),
         (applying.is_busy(), Flags::APPLYING),
         (applying.is_reverted(), Flags::REVERTED),
+        (applying.is_paused(), Flags::PAUSED),
     ];
     let flags = flags.into_iter().filter(|(up, _)| *up).fold(Flags::default(), |all, (_, one)| all.with(one));
     let (applied, results) = (applying.reaches(replica), applying.results());

@@ -35,6 +35,9 @@ pub const GROUND: &str = "/etc/dusk/ground";
 /// Where the script lies that a start runs.
 pub const RESTORE: &str = "/usr/libexec/dusk/restore";
 
+/// What a reason begins with where a policy keeps the device as it is; the section follows.
+pub const FROZEN: &str = "applying is frozen by";
+
 /// Where a device's things are.
 #[derive(Clone, Debug)]
 pub struct Places {
@@ -195,7 +198,7 @@ impl Applier {
         let effective = self.effective(wish).await?;
         let mut report = match &effective.policy.frozen_by {
             Some(origin) => {
-                let reason = Outcome::Reverted(format!("applying is frozen by {}", origin.section));
+                let reason = Outcome::Reverted(format!("{FROZEN} {}", origin.section));
                 let of_device = layer::of_device(wish.sections, wish.member).into_iter();
                 let outcomes = of_device.map(|placed| (placed.origin.section.clone(), reason.clone())).collect();
                 Report { outcomes, ..Report::default() }

@@ -1,5 +1,6 @@
 //! The command line. One table, [`table::COMMANDS`], gives the parser and the help.
 
+mod action;
 mod adopt;
 mod content;
 mod device;

@@ -17,7 +17,7 @@ use ubus::Local;
 
 use super::reading::Question;
 use crate::apply::worker::{Order, Word, Worker};
-use crate::apply::{Applier, Places};
+use crate::apply::{Applier, FROZEN, Places};
 use crate::port::Waker;
 
 /// What was taken back is tried again after this, and then after twice as long each time.
@@ -40,6 +40,7 @@ pub struct Applying {
     outcomes: BTreeMap<SectionPath, Outcome>,
     remarks: Vec<String>,
     attempt: Option<Outcome>,
+    over: Option<SectionPath>,
 }
 
 /// What decides what a device should have.
@@ -48,6 +49,8 @@ struct Wanted {
     name: DeviceName,
     groups: Vec<GroupName>,
     sections: BTreeMap<SectionPath, ChangeId>,
+    /// The section whose pause is over: it is as if it were not there.
+    over: Option<SectionPath>,
 }
 
 /// What the loop has to do for whoever applies.
@@ -60,18 +63,24 @@ pub enum Need {
 }
 
 /// What the fleet wants this device to have; nothing where it is no member, or nothing may be applied.
-fn wanted(replica: &Replica) -> Option<Wanted> {
+fn wanted(replica: &Replica, over: Option<&SectionPath>) -> Option<Wanted> {
     let (authority, id, None) = (replica.authority()?, replica.device()?, replica.fork()) else { return None };
     let device = authority.state().devices.get(&id)?;
     let changes = replica.sections().iter().map(|(path, section)| (path.clone(), section.change.id));
-    Some(Wanted { name: device.name.clone(), groups: device.groups().to_vec(), sections: changes.collect() })
+    Some(Wanted {
+        name: device.name.clone(),
+        groups: device.groups().to_vec(),
+        sections: changes.collect(),
+        over: over.cloned(),
+    })
 }
 
-fn order(replica: &Replica, secret: &NodeSecret) -> Option<Order> {
+fn order(replica: &Replica, secret: &NodeSecret, over: Option<&SectionPath>) -> Option<Order> {
     let (authority, id, summary) = (replica.authority()?, replica.device()?, replica.summary()?);
     let (state, sections) = (authority.state(), replica.sections());
-    let Wanted { name, groups, .. } = wanted(replica)?;
-    let told = sections.iter().map(|(path, section)| (path, &section.change, &section.content));
+    let Wanted { name, groups, .. } = wanted(replica, over)?;
+    let told = sections.iter().filter(|(path, _)| Some(*path) != over);
+    let told = told.map(|(path, section)| (path, &section.change, &section.content));
     let contents = sections.iter().map(|(path, section)| (path, &section.content));
     Some(Order {
         change: summary.index.to_string(),
@@ -108,6 +117,7 @@ impl Applying {
             outcomes: BTreeMap::new(),
             remarks: Vec::new(),
             attempt: None,
+            over: None,
         })
     }
 
@@ -115,14 +125,14 @@ impl Applying {
     /// disagree nothing is applied until somebody has chosen.
     pub fn order(&mut self, replica: &Replica, secret: &NodeSecret) {
         let Some(worker) = &self.worker else { return };
-        let Some(wanted) = wanted(replica) else { return };
+        let Some(wanted) = wanted(replica, self.over.as_ref()) else { return };
         if self.ordered.as_ref() == Some(&wanted) && self.retry.is_none_or(|at| at > Instant::now()) {
             return;
         }
         if self.ordered.as_ref() != Some(&wanted) {
             self.pause = FIRST_RETRY;
         }
-        let Some(order) = order(replica, secret) else { return };
+        let Some(order) = order(replica, secret, self.over.as_ref()) else { return };
         self.orders.insert(order.change.clone(), wanted.sections.clone());
         worker.order(order);
         (self.ordered, self.is_busy, self.retry) = (Some(wanted), true, None);
@@ -130,14 +140,31 @@ impl Applying {
 
     /// What the device is to be compared with: what it should have, once that has been applied.
     pub fn question(&self, replica: &Replica, secret: &NodeSecret) -> Question {
-        if self.is_busy || self.retry.is_some() || self.ordered.is_none() || self.ordered != wanted(replica) {
+        if self.is_busy
+            || self.retry.is_some()
+            || self.ordered.is_none()
+            || self.ordered != wanted(replica, self.over.as_ref())
+        {
             return Question::default();
         }
         let sections = replica.sections().iter();
         let is_action = |path: &SectionPath| path.rest().starts_with("actions/");
         let actions =
             sections.filter(|(path, _)| is_action(path)).map(|(path, section)| (path.clone(), section.change.id));
-        Question { applied: order(replica, secret), actions: actions.collect() }
+        Question { applied: order(replica, secret, self.over.as_ref()), actions: actions.collect() }
+    }
+
+    /// Which section's pause is over; gives whether that is news.
+    pub fn end_pause(&mut self, over: Option<SectionPath>) -> bool {
+        let is_news = self.over != over;
+        self.over = over;
+        is_news
+    }
+
+    /// Whether some policy keeps the device as it is.
+    pub fn is_paused(&self) -> bool {
+        let is_frozen = |outcome: &Outcome| matches!(outcome, Outcome::Reverted(reason) if reason.starts_with(FROZEN));
+        self.attempt.is_none() && self.outcomes.values().any(is_frozen)
     }
 
     /// Applies what was applied once more, as the device has something else.
@@ -148,7 +175,9 @@ impl Applying {
     /// How far the configuration reaches that was applied, or could not be; `index` is how far the replica does.
     pub fn reaches(&self, replica: &Replica) -> LogIndex {
         let index = replica.heads().index;
-        match self.worker.is_none() || !self.is_busy && self.ordered.is_some() && self.ordered == wanted(replica) {
+        match self.worker.is_none()
+            || !self.is_busy && self.ordered.is_some() && self.ordered == wanted(replica, self.over.as_ref())
+        {
             true => index,
             false => 0,
         }

@@ -170,6 +170,10 @@ impl Device {
             return Vec::new();
         }
         let Ok(effective) = self.effective(order).await else { return Vec::new() };
+        if effective.policy.frozen_by.is_some() {
+            // They wait, like everything else.
+            return Vec::new();
+        }
         let mut done = Vec::new();
         for asked in &effective.actions {
             let section = &asked.origin.section;

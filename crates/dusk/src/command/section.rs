@@ -65,7 +65,7 @@ pub fn show(given: &Given) -> anyhow::Result<ExitCode> {
 }
 
 /// Whom `group/ap`, `device/attic` and `policy/night` mean.
-fn scope(seat: &Seat, target: &str) -> anyhow::Result<Scope> {
+pub fn scope(seat: &Seat, target: &str) -> anyhow::Result<Scope> {
     let expected = || format!("{target:?}: expected group/NAME, device/NAME or policy/NAME");
     let (class, name) = target.split_once('/').with_context(expected)?;
     match class {

@@ -3,8 +3,8 @@
 #[cfg(feature = "lab")]
 use super::lab;
 use super::{
-    Argument, Command, Count, Flag, adopt, content, device, explain, group, history, init, join, master, recover, role,
-    rollout, rpcd, run, section, show, status, undo, user,
+    Argument, Command, Count, Flag, action, adopt, content, device, explain, group, history, init, join, master,
+    recover, role, rollout, rpcd, run, section, show, status, undo, user,
 };
 
 /// What every command takes.
@@ -273,6 +273,31 @@ pub const COMMANDS: &[Command] = &[
         arguments: &[one("section", "such as group/ap/config/wireless")],
         flags: &[DIR, USER, YES, NOTE, DRY_RUN, ROLLOUT, STAGES, HEALTHY, ROLLOUT_PATIENCE, WINDOW],
         run: section::edit,
+    },
+    Command {
+        words: "pause",
+        summary: "Have a device keep what it has, while somebody works on it",
+        arguments: &[DEVICE],
+        flags: &[DIR, USER, YES, NOTE, option("hours", "COUNT", "for how long that it runs (until `dusk resume`)")],
+        run: action::pause,
+    },
+    Command {
+        words: "resume",
+        summary: "End a pause",
+        arguments: &[DEVICE],
+        flags: &[DIR, USER, YES, NOTE],
+        run: action::resume,
+    },
+    Command {
+        words: "action",
+        summary: "Have devices do something once",
+        arguments: &[
+            one("target", "group/NAME, device/NAME or policy/NAME"),
+            one("do", "reboot, log or command"),
+            Argument { name: "text", help: "the line to log, or the command to run", count: Count::Any },
+        ],
+        flags: &[DIR, USER, YES, NOTE, option("seconds", "COUNT", "how long it may take (60)")],
+        run: action::act,
     },
     Command {
         words: "undo",

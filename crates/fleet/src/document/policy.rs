@@ -40,6 +40,8 @@ pub struct ApplyPolicy {
     pub deadline: Option<u32>,
     /// Whether applying waits for another word.
     pub is_frozen: bool,
+    /// Of a device's own policy: for how many hours that the device runs it waits; without end where it does not say.
+    pub hours: Option<u32>,
 }
 
 /// What to do about what differs from what is asked.
@@ -102,6 +104,8 @@ pub enum When {
 
 /// The least and the most that a change may take to be confirmed, in seconds.
 const DEADLINES: std::ops::RangeInclusive<u32> = 10..=1800;
+/// The most that a device may be paused for, in hours.
+const MOST_HOURS: u32 = 8760;
 /// The most that a probe or a hook may take, in seconds.
 const MOST_SECONDS: u32 = 300;
 
@@ -119,13 +123,18 @@ pub(super) fn read(source: &Source<'_>) -> Result<Policy, DocumentError> {
                 policy.concerns.boards.extend(item.texts("board").iter().cloned());
             }
             "apply" => {
-                item.only(&["deadline", "frozen"])?;
+                item.only(&["deadline", "frozen", "hours"])?;
                 let expected = format!("{} to {} seconds", DEADLINES.start(), DEADLINES.end());
                 policy.apply.deadline = item.parsed("deadline", &expected)?;
                 if let Some(deadline) = policy.apply.deadline.filter(|deadline| !DEADLINES.contains(deadline)) {
                     return Err(item.error(Some("deadline"), format!("{deadline} does not do: expected {expected}")));
                 }
                 policy.apply.is_frozen = item.flag("frozen")?;
+                let expected = format!("1 to {MOST_HOURS} hours");
+                policy.apply.hours = item.parsed("hours", &expected)?;
+                if let Some(hours) = policy.apply.hours.filter(|hours| !(1..=MOST_HOURS).contains(hours)) {
+                    return Err(item.error(Some("hours"), format!("{hours} does not do: expected {expected}")));
+                }
             }
             "drift" => {
                 item.only(&["mode"])?;
