@@ -37,11 +37,8 @@ fn main() -> Result<()> {
 fn measure(count: u32) -> Result<()> {
     let began = Instant::now();
     let mut master = Master::start(count)?;
-    println!(
-        "{count} devices founded and read in {:.1} s; master {:.1} MB",
-        began.elapsed().as_secs_f64(),
-        master.memory()?
-    );
+    row(&format!("a fleet of {count} founded and read"), "", &seconds(began));
+    row("  memory of the master", "", &megabytes(master.memory()?));
 
     let cycle = Duration::from_secs(u64::from(CYCLE));
     let mut devices = Devices::new(count, &master.ready, cycle);
@@ -50,19 +47,16 @@ fn measure(count: u32) -> Result<()> {
         devices.run(Duration::from_millis(500))?;
     }
     ensure!(devices.connected() == count, "{} of {count} devices reached the master", devices.connected());
-    println!("all have a session after {:.1} s; master {:.1} MB", began.elapsed().as_secs_f64(), master.memory()?);
+    row("all of them have a session", "", &seconds(began));
+    row("  memory of the master", "", &megabytes(master.memory()?));
 
     let (before, traffic) = (master.processor_time()?, devices.traffic());
     devices.run(cycle * 2)?;
     let share = (master.processor_time()? - before).as_secs_f64() / (cycle * 2).as_secs_f64();
     let traffic = devices.traffic() - traffic;
-    println!(
-        "{:.2} % of a core at a cycle of {CYCLE} s; {} of {} asks unanswered",
-        share * 100.0,
-        traffic.asks - traffic.answers,
-        traffic.asks
-    );
-    println!("{} bytes an idle device and hour at a cycle of 120 s (aim: 5,000)", traffic.bytes_an_hour(120));
+    row(&format!("processor time of the master, a cycle of {CYCLE} s"), "", &format!("{:.2} %", share * 100.0));
+    row("  asks unanswered", "", &format!("{} of {}", traffic.asks - traffic.answers, traffic.asks));
+    row("an idle device in an hour, a cycle of 120 s", "5000 bytes", &format!("{} bytes", traffic.bytes_an_hour(120)));
 
     let began = Instant::now();
     let index = master.change()?;
@@ -70,7 +64,20 @@ fn measure(count: u32) -> Result<()> {
         devices.run(Duration::from_millis(200))?;
     }
     ensure!(devices.at(index) == count, "the change reached {} of {count} devices", devices.at(index));
-    println!("a change reached all in {:.1} s (aim: {} s, two cycles)", began.elapsed().as_secs_f64(), CYCLE * 2);
-    println!("master {:.1} MB at the end, {:.1} MB at most (aim: under 64 MB)", master.memory()?, master.peak()?);
+    row("a change reaches all", &format!("{} s, two cycles", CYCLE * 2), &seconds(began));
+    row("memory of the master at most", "under 64 MB", &megabytes(master.peak()?));
     master.stop().context("end the master")
+}
+
+/// Prints a figure as bench/run puts it into its table.
+fn row(figure: &str, aim: &str, measured: &str) {
+    println!("{figure}\t{aim}\t{measured}\t");
+}
+
+fn seconds(since: Instant) -> String {
+    format!("{:.1} s", since.elapsed().as_secs_f64())
+}
+
+fn megabytes(amount: f64) -> String {
+    format!("{amount:.1} MB")
 }

@@ -1,9 +1,9 @@
 //! Resources: the envelope, the status beside it, tags, references and conditions.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use sqlx::FromRow;
-use types::{Generation, ResourceId, ResourceName, Tags, TargetId, TenantName};
+use types::{Generation, ResourceId, ResourceName, TagKey, TagValue, Tags, TargetId, TenantName};
 
 use crate::column::{json, narrow, parse};
 use crate::filter::{Condition, Filter};
@@ -12,6 +12,9 @@ use crate::{Caller, IdleTarget, Result, Session, StoreError, Write};
 
 /// Resources that one query names by their ids, at most: engines have a limit of values.
 const AT_ONCE: usize = 1000;
+/// What stands between the items of a list in an answer, and between an item's fields.
+const ITEM: char = '\u{1e}';
+const FIELD: char = '\u{1f}';
 
 /// A resource as the database has it; spec and status are JSON of the kind's types.
 #[derive(Clone, Debug)]
@@ -74,12 +77,6 @@ impl ConditionRow {
 }
 
 impl ResourceRow {
-    /// Its conditions in the order of their names.
-    fn in_order(mut self) -> Self {
-        self.conditions.sort_by(|one, other| one.name.cmp(&other.name));
-        self
-    }
-
     /// Whether something that it is made of was there once and is missing.
     pub fn is_lost(&self) -> bool {
         self.conditions.iter().any(|condition| condition.name == ConditionRow::INTACT && !condition.holds)
@@ -106,45 +103,47 @@ pub struct NewResource<'a> {
     pub status: &'a serde_json::Value,
 }
 
-/// One row of an answer: a resource, or what another table says of one.
+/// A resource with what other tables say of it.
 #[derive(FromRow)]
 struct Columns {
-    /// Which of them.
-    part: String,
     id: String,
+    tenant: String,
+    kind: String,
     name: String,
-    text: Option<String>,
-    more: Option<String>,
-    number: i64,
-    at: Option<i64>,
-    // Of resources alone.
-    tenant: Option<String>,
-    kind: Option<String>,
-    spec_version: Option<i64>,
-    spec: Option<String>,
-    state: Option<String>,
-    created_at: Option<i64>,
+    generation: i64,
+    spec_version: i64,
+    spec: String,
+    state: String,
+    body: String,
+    created_at: i64,
+    updated_at: i64,
+    tags: Option<String>,
+    conditions: Option<String>,
+    holder: Option<String>,
+    holder_called: Option<String>,
+    holder_hands: i64,
+    holder_trouble: Option<String>,
+    holder_seen_at: Option<i64>,
 }
 
 /// Every query of resources begins like this, and goes on with which are meant.
-const SELECT: &str = "WITH page AS (SELECT r.id, r.name, s.body, r.generation, r.updated_at, r.tenant, r.kind, \
-     r.spec_version, r.spec, r.state, r.created_at FROM resource r JOIN status s ON s.resource = r.id ";
+const SELECT: &str = "WITH page AS (SELECT r.id, r.tenant, r.kind, r.name, r.generation, r.spec_version, r.spec, \
+     r.state, s.body, r.created_at, r.updated_at FROM resource r JOIN status s ON s.resource = r.id ";
 
-/// And it ends like this: what other tables say of the resources of a page comes with them.
-const WITH_ALL: &str = ") \
-     SELECT 'resource' AS part, id, name, body AS text, CAST(NULL AS TEXT) AS more, generation AS number, \
-     updated_at AS at, tenant, kind, spec_version, spec, state, created_at FROM page \
-     UNION ALL SELECT 'tag', p.id, t.name, t.value, NULL, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL \
-     FROM page p JOIN tag t ON t.resource = p.id \
-     UNION ALL SELECT 'condition', p.id, c.name, c.reason, NULL, c.holds, c.since, NULL, NULL, NULL, NULL, NULL, NULL \
-     FROM page p JOIN condition c ON c.resource = p.id \
-     UNION ALL SELECT 'holder', h.id, t.id, t.kind || ' ' || t.name, \
-     (SELECT MAX(a.trouble) FROM agent a WHERE a.target = t.id AND a.connected = 1), \
-     (SELECT COUNT(*) FROM agent a WHERE a.target = t.id AND a.connected = 1 AND a.trouble IS NULL), \
-     (SELECT MAX(a.last_seen_at) FROM agent a WHERE a.target = t.id), NULL, NULL, NULL, NULL, NULL, NULL FROM \
-     (SELECT p.id, o.router AS target FROM page p JOIN slot o ON o.network = p.id \
-     UNION ALL SELECT p.id, o.hypervisor FROM page p JOIN placement o ON o.instance = p.id) h \
-     JOIN target t ON t.id = h.target";
+/// And it ends like this: what other tables say of the resources of a page comes with them, one row each, since rows are
+/// what an answer costs. Lists are texts, their items behind the separator of records, the items' fields behind that of
+/// units (ASCII): `name value` of tags, `name holds since [reason]` of conditions.
+const WITH_ALL: &str = ") SELECT p.*, \
+     (SELECT string_agg(t.name || '\u{1f}' || t.value, '\u{1e}') FROM tag t WHERE t.resource = p.id) AS tags, \
+     (SELECT string_agg(c.name || '\u{1f}' || c.holds || '\u{1f}' || c.since || \
+     COALESCE('\u{1f}' || REPLACE(c.reason, '\u{1e}', ' '), ''), '\u{1e}' ORDER BY c.name) \
+     FROM condition c WHERE c.resource = p.id) AS conditions, \
+     h.id AS holder, h.kind || ' ' || h.name AS holder_called, \
+     (SELECT COUNT(*) FROM agent a WHERE a.target = h.id AND a.connected = 1 AND a.trouble IS NULL) AS holder_hands, \
+     (SELECT MAX(a.trouble) FROM agent a WHERE a.target = h.id AND a.connected = 1) AS holder_trouble, \
+     (SELECT MAX(a.last_seen_at) FROM agent a WHERE a.target = h.id) AS holder_seen_at \
+     FROM page p LEFT JOIN slot o ON o.network = p.id LEFT JOIN placement l ON l.instance = p.id \
+     LEFT JOIN target h ON h.id = COALESCE(o.router, l.hypervisor) ORDER BY p.id";
 
 impl<Mode> Session<'_, Mode> {
     /// One resource.
@@ -261,17 +260,7 @@ impl<Mode> Session<'_, Mode> {
     /// The resources that are wanted, in the order of ids, in one query however many they are.
     async fn select(&mut self, wanted: Condition) -> Result<Vec<ResourceRow>> {
         let rows: Vec<Columns> = self.fetch_all(wanted.and(WITH_ALL, Vec::new()).statement()).await?;
-        let (resources, beside): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.part == "resource");
-        let mut page = BTreeMap::new();
-        for columns in resources {
-            page.insert(columns.id.clone(), ResourceRow::try_from(columns)?);
-        }
-        for columns in beside {
-            if let Some(row) = page.get_mut(&columns.id) {
-                columns.put_into(row)?;
-            }
-        }
-        Ok(page.into_values().map(ResourceRow::in_order).collect())
+        rows.into_iter().map(ResourceRow::try_from).collect()
     }
 }
 
@@ -279,47 +268,51 @@ impl TryFrom<Columns> for ResourceRow {
     type Error = StoreError;
 
     fn try_from(columns: Columns) -> Result<Self> {
-        let text = |column: Option<String>| column.unwrap_or_default();
+        let holder = match &columns.holder {
+            Some(target) => Some(HolderRow {
+                target: parse("target.id", target)?,
+                idle: (columns.holder_hands == 0).then_some(IdleTarget {
+                    target: columns.holder_called.unwrap_or_default(),
+                    last_seen_at: columns.holder_seen_at,
+                    trouble: columns.holder_trouble,
+                }),
+            }),
+            None => None,
+        };
         Ok(Self {
             id: parse("resource.id", &columns.id)?,
-            tenant: parse("resource.tenant", &text(columns.tenant))?,
-            kind: text(columns.kind),
+            tenant: parse("resource.tenant", &columns.tenant)?,
+            kind: columns.kind,
             name: parse("resource.name", &columns.name)?,
-            generation: Generation(narrow("resource.generation", columns.number)?),
-            spec_version: narrow("resource.spec_version", columns.spec_version.unwrap_or_default())?,
-            spec: json("resource.spec", &text(columns.spec))?,
-            state: text(columns.state),
-            status: json("status.body", &text(columns.text))?,
-            tags: Tags::default(),
-            conditions: Vec::new(),
-            holder: None,
-            created_at: columns.created_at.unwrap_or_default(),
-            updated_at: columns.at.unwrap_or_default(),
+            generation: Generation(narrow("resource.generation", columns.generation)?),
+            spec_version: narrow("resource.spec_version", columns.spec_version)?,
+            spec: json("resource.spec", &columns.spec)?,
+            state: columns.state,
+            status: json("status.body", &columns.body)?,
+            tags: items(&columns.tags).map(tag).collect::<Result<_>>()?,
+            conditions: items(&columns.conditions).map(condition).collect::<Result<_>>()?,
+            holder,
+            created_at: columns.created_at,
+            updated_at: columns.updated_at,
         })
     }
 }
 
-impl Columns {
-    /// Adds what another table says of a resource.
-    fn put_into(self, row: &mut ResourceRow) -> Result<()> {
-        let Self { part, name, text, more, number, at, .. } = self;
-        match part.as_str() {
-            "tag" => {
-                let value = parse("tag.value", &text.unwrap_or_default())?;
-                row.tags.insert(parse("tag.name", &name)?, value);
-            }
-            "condition" => {
-                let since = at.unwrap_or_default();
-                row.conditions.push(ConditionRow { name, holds: number != 0, reason: text, since });
-            }
-            _ => {
-                let target = text.unwrap_or_default();
-                let idle = (number == 0).then_some(IdleTarget { target, last_seen_at: at, trouble: more });
-                row.holder = Some(HolderRow { target: parse("target.id", &name)?, idle });
-            }
-        }
-        Ok(())
-    }
+/// The items of a list.
+fn items(list: &Option<String>) -> impl Iterator<Item = &str> {
+    list.iter().flat_map(|list| list.split(ITEM))
+}
+
+fn tag(item: &str) -> Result<(TagKey, TagValue)> {
+    let (name, value) = item.split_once(FIELD).unwrap_or((item, ""));
+    Ok((parse("tag.name", name)?, parse("tag.value", value)?))
+}
+
+fn condition(item: &str) -> Result<ConditionRow> {
+    let mut fields = item.splitn(4, FIELD);
+    let mut field = || fields.next().unwrap_or_default();
+    let (name, holds, since) = (field().to_owned(), field() != "0", parse("condition.since", field())?);
+    Ok(ConditionRow { name, holds, reason: fields.next().map(str::to_owned), since })
 }
 
 impl Session<'_, Write> {

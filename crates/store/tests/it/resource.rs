@@ -80,3 +80,26 @@ async fn pages_and_tags_and_conditions_come_back() {
     assert_eq!(row.tags, tags);
     assert_eq!((row.conditions.len(), row.conditions[0].holds), (1, true));
 }
+
+/// What other tables say of a resource comes as lists in texts: nothing in an item may end it early.
+#[tokio::test]
+async fn tags_and_conditions_come_whole() {
+    let Ground { store, .. } = &Ground::new().await;
+    let mut session = store.write().await.unwrap();
+    let (me, id) = (person("garden"), network(&mut session, 1).await.into());
+    let bare = session.resource(&me, id).await.unwrap();
+    assert!(bare.tags.is_empty() && bare.conditions.is_empty() && bare.holder.is_none());
+    let tags = [("team", "a=b, c"), ("empty", ""), ("room", "küche 2")];
+    let tags = tags.map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).into();
+    session.set_tags(&me, id, &tags).await.unwrap();
+    let odd = "one\u{1f}two\nthree\u{1e}four";
+    for (name, holds, reason) in [("c", false, Some(odd)), ("a", true, None), ("b", true, Some(""))] {
+        session.set_condition(&me, id, name, holds, reason).await.unwrap();
+    }
+    let row = session.resource(&me, id).await.unwrap();
+    assert_eq!(row.tags, tags);
+    let told: Vec<_> = row.conditions.iter().map(|it| (it.name.as_str(), it.holds, it.reason.as_deref())).collect();
+    let odd = odd.replace('\u{1e}', " ");
+    assert_eq!(told, [("a", true, None), ("b", true, Some("")), ("c", false, Some(odd.as_str()))]);
+    assert!(row.conditions.iter().all(|it| it.since == session.now()));
+}
