@@ -9,7 +9,7 @@ packages=(
 # What else the tests need: the tools that build a Debian image, PostgreSQL, and a place for schemathesis.
 test_packages=(mmdebstrap fdisk e2fsprogs postgresql python3-venv)
 # Servers that tests start themselves, and that must not start with their packages.
-quiet_packages=(miniupnpd-nftables miniupnpc natpmpc conntrack)
+quiet_packages=(miniupnpd-nftables miniupnpc conntrack knot bind9 bind9-dnsutils)
 rustup_home=${CARGO_HOME:-${HOME:-/root}/.cargo}
 PATH=$rustup_home/bin:$PATH
 
@@ -52,7 +52,7 @@ install_quiet_packages() {
     local status=0
     install_packages "${quiet_packages[@]}" || status=$?
     [ -z "$made" ] || rm -f "$policy"
-    ! command -v systemctl >/dev/null || quietly systemctl disable --now miniupnpd || true
+    ! command -v systemctl >/dev/null || quietly systemctl disable --now miniupnpd knot named || true
     return "$status"
 }
 

@@ -1,6 +1,6 @@
 //! The daemon: sources and actors side by side, in one task, until it is told to stop.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +8,7 @@ use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
+use crate::dns::{self, DnsReport};
 use crate::door::Door;
 use crate::firewall::nft::Place;
 use crate::firewall::{self, FirewallReport};
@@ -15,7 +16,7 @@ use crate::gateway::actor::GatewayReport;
 use crate::gateway::journal::Journal;
 use crate::gateway::mapper::Mapper;
 use crate::gateway::{self, Nonce, Search};
-use crate::settings::{OnExit, Settings, Source};
+use crate::settings::{DnsSettings, OnExit, Settings, Source};
 use crate::source::{self, Reading};
 use crate::status::Status;
 
@@ -29,8 +30,8 @@ pub struct Daemon {
     gateway: Option<gateway::actor::Actor>,
     firewall_report: watch::Receiver<FirewallReport>,
     gateway_report: watch::Receiver<GatewayReport>,
-    // The ports that names lead to; held open, as whoever listens counts on it.
-    _named: watch::Sender<BTreeSet<crate::exposure::PublicPort>>,
+    dns: Option<dns::actor::Actor>,
+    dns_report: watch::Receiver<DnsReport>,
 }
 
 impl Daemon {
@@ -41,7 +42,7 @@ impl Daemon {
         let is_enabled = settings.firewall.enable;
         let (firewall_sender, firewall_report) = watch::channel(FirewallReport { is_enabled, ..Default::default() });
         let (gateway_sender, gateway_report) = watch::channel(GatewayReport::default());
-        let named = watch::Sender::new(BTreeSet::new());
+        let (dns_sender, dns_report) = watch::channel(DnsReport::default());
         let gateway = settings.gateway.enable.then(|| -> anyhow::Result<_> {
             let directory = settings.state_dir();
             config::file::make_private_directory(&directory)?;
@@ -52,7 +53,7 @@ impl Daemon {
                 mapper,
                 readings: readings.subscribe(),
                 firewall: firewall_report.clone(),
-                named: named.subscribe(),
+                dns: dns_report.clone(),
                 report: gateway_sender,
             })
         });
@@ -65,7 +66,22 @@ impl Daemon {
             report: firewall_sender,
             open: BTreeMap::new(),
         });
-        Ok(Self { settings, node, source, readings, firewall, gateway, firewall_report, gateway_report, _named: named })
+        let dns = match &settings.dns {
+            Some(is) => Some(names(is, &settings, &node, &readings, &gateway_report, dns_sender)?),
+            None => None,
+        };
+        Ok(Self {
+            settings,
+            node,
+            source,
+            readings,
+            firewall,
+            gateway,
+            firewall_report,
+            gateway_report,
+            dns,
+            dns_report,
+        })
     }
 
     /// Publishes until a signal comes.
@@ -91,7 +107,14 @@ impl Daemon {
                 None => std::future::pending().await,
             }
         };
+        let dns = async {
+            match &mut self.dns {
+                Some(actor) => actor.run().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
+            () = dns => {}
             () = source => {}
             () = firewall => {}
             () = gateway => {}
@@ -117,6 +140,13 @@ impl Daemon {
         if let Some(gateway) = &mut self.gateway {
             gateway.once().await;
         }
+        if let Some(dns) = &mut self.dns {
+            dns.round().await;
+        }
+        // What names do not hold any more goes now.
+        if let Some(gateway) = self.gateway.as_mut().filter(|_| self.dns.is_some()) {
+            gateway.once().await;
+        }
         if let Some(firewall) = &mut self.firewall {
             firewall.round().await;
         }
@@ -124,6 +154,9 @@ impl Daemon {
     }
 
     async fn withdraw(&mut self) {
+        if let Some(dns) = &mut self.dns {
+            dns.withdraw().await;
+        }
         if let Some(gateway) = &mut self.gateway {
             gateway.withdraw().await;
         }
@@ -135,12 +168,46 @@ impl Daemon {
     fn look(&self) -> crate::door::Look {
         let (node, readings) = (self.node.clone(), self.readings.subscribe());
         let (firewall, gateway) = (self.firewall_report.clone(), self.gateway_report.clone());
-        let has_gateway = self.gateway.is_some();
+        let (dns, has_dns, has_gateway) = (self.dns_report.clone(), self.dns.is_some(), self.gateway.is_some());
         Arc::new(move || {
-            let gateway = gateway.borrow();
-            Status::of(&node, &readings.borrow(), &firewall.borrow(), has_gateway.then_some(&*gateway))
+            let (gateway, dns) = (gateway.borrow(), dns.borrow());
+            let (gateway, dns) = (has_gateway.then_some(&*gateway), has_dns.then_some(&*dns));
+            Status::of(&node, &readings.borrow(), &firewall.borrow(), gateway, dns)
         })
     }
+}
+
+/// The actor for names.
+fn names(
+    is: &DnsSettings,
+    settings: &Settings,
+    node: &str,
+    readings: &watch::Sender<Reading>,
+    gateway: &watch::Receiver<GatewayReport>,
+    report: watch::Sender<DnsReport>,
+) -> anyhow::Result<dns::actor::Actor> {
+    let directory = settings.state_dir();
+    config::file::make_private_directory(&directory)?;
+    let journal = dns::journal::Journal::open(&directory).context("the journal of names (\"state_dir\")")?;
+    let key = config::file::read_secret(&is.key_file)?;
+    let key = dns::tsig::Key::of(is.key_name.clone(), &key).context("dns.key_file")?;
+    let owner = format!("rz:{node}");
+    let zone = dns::update::Zone { server: is.server, name: is.zone.clone(), ttl: is.ttl_seconds, owner, key };
+    let policy = dns::actor::Policy {
+        domains: is.domains.clone().unwrap_or_else(|| [is.zone.clone()].into()),
+        cname_target: is.cname_target.clone(),
+        allows_private: is.allow_private_address,
+    };
+    Ok(dns::actor::Actor {
+        zone,
+        policy,
+        refresh: Duration::from_secs(is.refresh_seconds),
+        journal,
+        readings: readings.subscribe(),
+        gateway: gateway.clone(),
+        report,
+        tries: BTreeMap::new(),
+    })
 }
 
 /// Where our rules stand.

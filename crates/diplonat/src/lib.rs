@@ -6,6 +6,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod command;
+pub mod dns;
 pub mod exposure;
 pub mod firewall;
 pub mod gateway;

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use serde::Deserialize;
+use types::DomainName;
 
 use crate::exposure::PublicPort;
 use crate::firewall::nft::Chain;
@@ -41,6 +42,8 @@ pub struct Settings {
     pub gateway: GatewaySettings,
     /// The host's firewall.
     pub firewall: FirewallSettings,
+    /// The zone in which names are written; none are where it is left out.
+    pub dns: Option<DnsSettings>,
 }
 
 /// What becomes of mappings and rules when diplonat ends.
@@ -113,6 +116,41 @@ pub struct FirewallSettings {
     pub refresh_seconds: u64,
 }
 
+/// How names are written into a zone (RFC 2136).
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DnsSettings {
+    /// The zone's server.
+    pub server: SocketAddr,
+    /// The zone.
+    pub zone: DomainName,
+    /// The name of the key, which signs by hmac-sha256.
+    pub key_name: DomainName,
+    /// The file with the key in base64, readable by its owner alone.
+    pub key_file: PathBuf,
+    /// The domains in which names may be; the zone where it is left out.
+    pub domains: Option<BTreeSet<DomainName>>,
+    /// How long answers may be remembered, in seconds: at most 60 for an address that may change.
+    #[serde(default = "ttl_seconds")]
+    pub ttl_seconds: u32,
+    /// The name that CNAME records lead to.
+    pub cname_target: Option<DomainName>,
+    /// Write an address also when the internet does not know it.
+    #[serde(default)]
+    pub allow_private_address: bool,
+    /// How often names that are as they should be are written again, in seconds.
+    #[serde(default = "refresh_seconds")]
+    pub refresh_seconds: u64,
+}
+
+fn ttl_seconds() -> u32 {
+    60
+}
+
+fn refresh_seconds() -> u64 {
+    600
+}
+
 impl Default for GatewaySettings {
     fn default() -> Self {
         Self {
@@ -169,6 +207,14 @@ impl Settings {
                 gateway.pulse_seconds,
                 gateway.lease_seconds
             );
+        }
+        if let Some(dns) = &self.dns {
+            if !(1..=60).contains(&dns.ttl_seconds) {
+                bail!("dns.ttl_seconds: {} s; expected 1 s to 60 s", dns.ttl_seconds);
+            }
+            if dns.refresh_seconds == 0 {
+                bail!("dns.refresh_seconds: 0 s; expected 1 s or more");
+            }
         }
         if self.firewall.refresh_seconds == 0 {
             bail!("firewall.refresh_seconds: 0 s; expected 1 s or more");

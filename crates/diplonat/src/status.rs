@@ -1,11 +1,15 @@
 //! How everything stands: each port's way from the wish to the outside, and the cause where it stops.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::num::NonZeroU16;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
+use types::DomainName;
 
+use crate::dns::DnsReport;
+use crate::dns::actor::NameState;
 use crate::exposure::{PublicPort, Refused};
 use crate::firewall::FirewallReport;
 use crate::gateway::actor::{Facts, GatewayReport};
@@ -74,23 +78,36 @@ pub struct PortStatus {
     pub is_open: Option<bool>,
     /// How it stands on the gateway; nothing where none is asked, or it has not been its turn.
     pub mapping: Option<MappingState>,
+    /// How it stands with the names that lead to it; nothing where names are not ours to write.
+    pub names: Option<BTreeMap<DomainName, NameState>>,
     /// Why it is not reachable, as far as we know.
     pub stops_at: Option<String>,
 }
 
 impl Status {
     /// Puts the status together from what all say.
-    pub fn of(node: &str, reading: &Reading, firewall: &FirewallReport, gateway: Option<&GatewayReport>) -> Self {
+    pub fn of(
+        node: &str,
+        reading: &Reading,
+        firewall: &FirewallReport,
+        gateway: Option<&GatewayReport>,
+        dns: Option<&DnsReport>,
+    ) -> Self {
         let wanted = reading.wanted.clone().unwrap_or_default();
         let ports = wanted.ports.values().map(|exposure| {
             let is_open = firewall.is_enabled.then(|| firewall.open.contains(&exposure.port));
             let mapping = gateway.and_then(|gateway| gateway.ports.get(&exposure.port).cloned());
+            let wishes =
+                exposure.names.iter().filter_map(|wish| Some((wish.name.clone(), dns?.names.get(&wish.name).cloned())));
+            let waiting = || NameState::Failed { cause: "its turn comes".into() };
+            let names: BTreeMap<_, _> = wishes.map(|(name, state)| (name, state.unwrap_or_else(waiting))).collect();
             PortStatus {
                 port: exposure.port,
                 service: exposure.service.clone(),
                 to: exposure.to,
                 from: exposure.from.iter().copied().collect(),
-                stops_at: stop(is_open, firewall, mapping.as_ref(), gateway),
+                stops_at: stop(is_open, firewall, mapping.as_ref(), gateway).or_else(|| nameless(&names)),
+                names: dns.is_some().then_some(names),
                 is_open,
                 mapping,
             }
@@ -180,9 +197,20 @@ impl PortStatus {
             Some(MappingState::Mapped { dialect, lease }) => format!("mapped by {dialect} for {lease} s"),
             Some(MappingState::Failed { .. }) | None => "not mapped".into(),
         };
+        let is_named = |state: &NameState| matches!(state, NameState::Named { .. });
+        let names = self.names.iter().flatten().filter(|(_, state)| is_named(state));
+        let names: String = names.map(|(name, _)| format!(", named {name}")).collect();
         let stop = self.stops_at.as_ref().map(|cause| format!("\n          stops at {cause}")).unwrap_or_default();
-        format!("port {} for {from}: {open}, {mapping}{stop}", self.to)
+        format!("port {} for {from}: {open}, {mapping}{names}{stop}", self.to)
     }
+}
+
+/// The first name that does not lead here.
+fn nameless(names: &BTreeMap<DomainName, NameState>) -> Option<String> {
+    names.iter().find_map(|(name, state)| match state {
+        NameState::Named { .. } => None,
+        NameState::Failed { cause } => Some(format!("DNS: {name}: {cause}")),
+    })
 }
 
 fn stop(

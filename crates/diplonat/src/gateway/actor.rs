@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use super::mapper::{Mapper, MappingState, Wishes};
 use super::{Dialect, Gateway, HomeGateway, Search, is_public, route};
 use crate::chain;
+use crate::dns::DnsReport;
 use crate::exposure::PublicPort;
 use crate::firewall::FirewallReport;
 use crate::source::Reading;
@@ -78,7 +79,7 @@ pub struct Actor {
     /// What is open.
     pub firewall: watch::Receiver<FirewallReport>,
     /// What names in DNS still lead to.
-    pub named: watch::Receiver<BTreeSet<PublicPort>>,
+    pub dns: watch::Receiver<DnsReport>,
     /// Where it says how it stands.
     pub report: watch::Sender<GatewayReport>,
 }
@@ -179,7 +180,7 @@ impl Actor {
             tokio::select! {
                 Ok(()) = self.readings.changed() => {}
                 Ok(()) = self.firewall.changed() => {}
-                Ok(()) = self.named.changed() => {}
+                Ok(()) = self.dns.changed() => {}
                 () = sleep_until(wake) => {}
             }
         }
@@ -200,7 +201,7 @@ impl Actor {
     }
 
     fn kept(&mut self) -> BTreeSet<PublicPort> {
-        self.named.borrow_and_update().clone()
+        self.dns.borrow_and_update().held.clone()
     }
 
     fn has_moved(&self, gateway: &dyn Gateway) -> bool {

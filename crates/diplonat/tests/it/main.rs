@@ -2,5 +2,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod consul;
+mod dns;
+mod fake_gateway;
 mod gateway;
 mod world;
