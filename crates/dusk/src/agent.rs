@@ -13,7 +13,7 @@ mod pause;
 mod reading;
 mod request;
 mod rollout;
-mod status;
+pub mod status;
 mod submission;
 mod telling;
 

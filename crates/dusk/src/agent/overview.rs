@@ -159,7 +159,9 @@ impl Overview {
         self.watch.retain(|id| state.devices.contains_key(id));
         // A master alone tells: every device sees but itself.
         let notices = serving.map(|_| self.watch.look(&sights, PAUSE, now)).unwrap_or_default();
-        if serving.is_some() && self.stepped.is_none_or(|stepped| now.since(stepped) >= STEP) {
+        // Before it has learned from itself who it is, a master has seen nobody.
+        let has_seen = serving.is_some() && self.rows().iter().any(|row| row.is_online);
+        if has_seen && self.stepped.is_none_or(|stepped| now.since(stepped) >= STEP) {
             self.stepped = Some(now);
             let rows = self.rows();
             let text = board::print(&rows);

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::rows::table;
 use super::{Given, print};
-use crate::agent::{BOARD, control};
+use crate::agent::{self, BOARD, control};
 use crate::board::{self, Row};
 use crate::seat::{Seat, directory, now};
 
@@ -51,7 +51,7 @@ pub fn rows(given: &Given) -> anyhow::Result<(Vec<Row>, bool)> {
     let seat = Seat::open(given)?;
     let text = seat.store.read(BOARD)?.and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default();
     let mut known: BTreeMap<DeviceId, Row> = board::parse(&text).into_iter().map(|row| (row.id, row)).collect();
-    let row = |(id, device): (DeviceId, &fleet::authority::Device)| {
+    let row = |(id, device): (DeviceId, &fleet::authority::Device)| -> anyhow::Result<Row> {
         let nothing = Row {
             id,
             name: device.name.clone(),
@@ -66,9 +66,12 @@ pub fn rows(given: &Given) -> anyhow::Result<(Vec<Row>, bool)> {
             outcome: "waiting".to_owned(),
         };
         let row = known.remove(&id).unwrap_or(nothing);
-        Row { name: device.name.clone(), groups: device.groups().to_vec(), is_online: false, ..row }
+        // What devices said is kept at once, the board from time to time.
+        let said = agent::status::read(&seat.store, seat.state(), id)?;
+        let firmware = said.map_or(row.firmware, |status| status.board.release);
+        Ok(Row { name: device.name.clone(), groups: device.groups().to_vec(), is_online: false, firmware, ..row })
     };
-    Ok((seat.state().members().map(row).collect(), false))
+    Ok((seat.state().members().map(row).collect::<anyhow::Result<_>>()?, false))
 }
 
 /// The row of the device of this name or id.

@@ -48,7 +48,7 @@ impl Node {
     }
 
     /// Founds a fleet; answers as somebody who wrote the phrase down, or as somebody who did not.
-    fn found(&self, is_written_down: bool) -> Option<String> {
+    pub fn found(&self, is_written_down: bool) -> Option<String> {
         let line = ["init", "--user", "ada", "--address", "192.0.2.1:4747"];
         self.shown_a_phrase(&line, &[PASSWORD, PASSWORD], is_written_down)
     }

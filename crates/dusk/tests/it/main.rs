@@ -6,4 +6,5 @@ mod command_line;
 mod master;
 mod restore_script;
 mod rollout;
+mod status;
 mod undo;
