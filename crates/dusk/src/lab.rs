@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
-use nix::sys::signal::{SigSet, Signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use machine::Machine;
 use play::Play;
@@ -69,15 +69,6 @@ impl Lab {
         ));
         text
     }
-
-    /// Waits until somebody wants the lab to end.
-    ///
-    /// # Errors
-    /// When signals cannot be waited for.
-    pub fn wait(&self) -> anyhow::Result<()> {
-        ends().wait().context("cannot wait for signals")?;
-        Ok(())
-    }
 }
 
 impl Drop for Lab {
@@ -89,18 +80,37 @@ impl Drop for Lab {
     }
 }
 
-/// The signals that end a lab. They wait from here on.
-///
-/// # Errors
-/// When the system does not let them.
-pub fn hold_signals() -> anyhow::Result<()> {
-    Ok(ends().thread_block()?)
+/// What ends a lab: signals, that are heard from here on. They end nothing before the lab is up.
+pub struct End {
+    runtime: tokio::runtime::Runtime,
+    signals: [Signal; 3],
 }
 
-fn ends() -> SigSet {
-    let mut ends = SigSet::empty();
-    [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP].into_iter().for_each(|signal| ends.add(signal));
-    ends
+impl End {
+    /// Begins to hear.
+    ///
+    /// # Errors
+    /// When the system does not let it.
+    pub fn listen() -> anyhow::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let inside = runtime.enter();
+        let signals =
+            [signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?, signal(SignalKind::hangup())?];
+        drop(inside);
+        Ok(Self { runtime, signals })
+    }
+
+    /// Waits until somebody wants the lab to end.
+    pub fn wait(mut self) {
+        let [interrupt, terminate, hangup] = &mut self.signals;
+        self.runtime.block_on(async {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+                _ = hangup.recv() => {}
+            }
+        });
+    }
 }
 
 /// Takes away whatever there is of a lab.

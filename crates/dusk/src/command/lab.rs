@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 
 use super::{Given, print};
-use crate::lab::{self, DIRECTORY, Lab};
+use crate::lab::{self, DIRECTORY, End, Lab};
 
 /// Brings a lab up, until Ctrl-C; or takes one away that was killed.
 ///
@@ -19,10 +19,10 @@ pub fn run(given: &Given) -> anyhow::Result<ExitCode> {
         return print("there is no lab\n");
     }
     let nodes = given.optional("nodes").map_or(Ok(5), str::parse).context("nodes: a number is expected")?;
-    lab::hold_signals()?;
+    let end = End::listen()?;
     let lab = Lab::up(dir, nodes)?;
     print(&lab.introduction())?;
-    lab.wait()?;
+    end.wait();
     eprintln!("the lab ends");
     drop(lab);
     Ok(ExitCode::SUCCESS)
