@@ -107,7 +107,7 @@ fn address(number: u8) -> String {
 }
 
 /// What a router's files say when it is taken out of the box.
-fn configuration(number: u8) -> [(&'static str, String); 3] {
+fn configuration(number: u8) -> [(&'static str, String); 4] {
     let network = format!(
         "config interface 'loopback'\n\toption device 'lo'\n\toption proto 'static'\n\toption ipaddr '127.0.0.1'\n\
          \toption netmask '255.0.0.0'\n\nconfig device 'lan_bridge'\n\toption name 'br-lan'\n\toption type 'bridge'\n\
@@ -119,7 +119,10 @@ fn configuration(number: u8) -> [(&'static str, String); 3] {
                     config zone 'lan'\n\toption name 'lan'\n\tlist network 'lan'\n\toption input 'ACCEPT'\n\
                     \toption output 'ACCEPT'\n\toption forward 'ACCEPT'\n";
     let system = "config system\n\toption hostname 'OpenWrt'\n";
-    [("network", network), ("firewall", firewall.to_owned()), ("system", system.to_owned())]
+    // All lans are one network here: nobody hands out addresses on it.
+    let dhcp = "config dnsmasq\n\toption domainneeded '1'\n\toption authoritative '1'\n\n\
+                config dhcp 'lan'\n\toption interface 'lan'\n\toption ignore '1'\n";
+    [("dhcp", dhcp.to_owned()), ("network", network), ("firewall", firewall.to_owned()), ("system", system.to_owned())]
 }
 
 /// The bridge that all are on.

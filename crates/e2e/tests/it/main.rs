@@ -3,6 +3,7 @@
 
 mod debian;
 mod dusk_apply;
+mod dusk_lab;
 mod kill;
 mod run;
 mod sick_router;
