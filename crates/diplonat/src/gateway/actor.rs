@@ -109,7 +109,7 @@ impl Actor {
             Ok(gateway) => {
                 let external = gateway.pulse().await.ok().and_then(|pulse| pulse.external);
                 let (wishes, kept) = (self.wishes(&gateway), self.kept());
-                self.mapper.round(&gateway, &wishes, &kept, now()).await;
+                self.all_rounds(&gateway, &wishes, &kept).await;
                 self.tell(Some(Facts::of(&gateway, external)), None);
                 self.mapper.states().values().all(|state| matches!(state, MappingState::Mapped { .. }))
             }
@@ -128,7 +128,7 @@ impl Actor {
         let withdrawal = async {
             if let Ok(gateway) = HomeGateway::find(&self.search).await {
                 self.mapper.assert_all();
-                self.mapper.round(&gateway, &Wishes::new(), &BTreeSet::new(), now()).await;
+                self.all_rounds(&gateway, &Wishes::new(), &BTreeSet::new()).await;
             }
         };
         if timeout(FAREWELL, withdrawal).await.is_err() {
@@ -136,6 +136,17 @@ impl Actor {
         }
         let (facts, trouble) = (self.report.borrow().gateway.clone(), self.report.borrow().trouble.clone());
         self.tell(facts, trouble);
+    }
+
+    /// Does everything that is due; what fails is due again only later.
+    async fn all_rounds(&mut self, gateway: &dyn Gateway, wishes: &Wishes, kept: &BTreeSet<PublicPort>) {
+        loop {
+            let now = now();
+            self.mapper.round(gateway, wishes, kept, now).await;
+            if self.mapper.next(gateway, wishes, kept, now).is_none_or(|next| next > now) {
+                return;
+            }
+        }
     }
 
     /// Works with a gateway until it is gone.

@@ -20,6 +20,8 @@ const LOOK_AT_PERMANENT: u64 = 3600;
 /// Waits between tries that fail: doubled from the first to the last, in seconds.
 const FIRST_WAIT: u64 = 5;
 const LONGEST_WAIT: u64 = 300;
+/// Ports that are dealt with in one round, so that what has been done is told, and what is new is heard.
+const BATCH: usize = 16;
 /// What descriptions begin with.
 const OURS: &str = "rz";
 
@@ -117,22 +119,27 @@ impl Mapper {
         let retry = self.tries.get(&port).map_or(0, |tries| tries.next);
         let entry = self.journal.get(gateway.address(), port);
         match (wanted.get(&port), entry) {
-            (Some(to), Some(entry)) if self.is_as_wanted(gateway, entry, *to) => renewal(entry).max(retry),
+            (Some(to), Some(entry)) if self.is_as_wanted(gateway, entry, *to) && self.is_sure(port) => {
+                renewal(entry).max(retry)
+            }
             (None, None) => now + LONGEST_WAIT,
             _ => retry,
         }
     }
 
-    /// Does everything that is due: first ends what is not wanted (but for what is `kept`), then maps what is.
+    /// Does what is due, as much as a round takes: first ends what is not wanted (but for what is `kept`), then maps what is.
     pub async fn round(&mut self, gateway: &dyn Gateway, wanted: &Wishes, kept: &BTreeSet<PublicPort>, now: u64) {
         self.states.retain(|port, _| wanted.contains_key(port));
         self.tries.retain(|port, tries| wanted.contains_key(port) || tries.next > now);
         let unwanted = |entry: &&Entry| !wanted.contains_key(&entry.port) && !kept.contains(&entry.port);
         let entries: Vec<_> = self.journal.entries().filter(unwanted).cloned().collect();
+        let mut left = BATCH;
         for entry in entries {
             if self.is_patient(entry.port, now) {
                 continue;
             }
+            let Some(rest) = left.checked_sub(1) else { return };
+            left = rest;
             match self.end(gateway, &entry, now).await {
                 Ok(()) => drop(self.tries.remove(&entry.port)),
                 Err(cause) => self.failed(entry.port, cause, now),
@@ -143,6 +150,8 @@ impl Mapper {
             if due == Due::Nothing {
                 continue;
             }
+            let Some(rest) = left.checked_sub(1) else { return };
+            left = rest;
             let outcome = match due {
                 Due::Renewal => self.renew(gateway, *port, *to, now).await,
                 _ => self.establish(gateway, *port, *to, now).await,
@@ -183,10 +192,15 @@ impl Mapper {
         if !self.is_as_wanted(gateway, entry, to) {
             return Due::Mapping;
         }
-        match now >= renewal(entry) || self.unsure.contains(&port) || !self.states.contains_key(&port) {
+        match now >= renewal(entry) || !self.is_sure(port) {
             true => Due::Renewal,
             false => Due::Nothing,
         }
+    }
+
+    /// Whether a mapping was seen since the start, and since the gateway's.
+    fn is_sure(&self, port: PublicPort) -> bool {
+        !self.unsure.contains(&port) && self.states.contains_key(&port)
     }
 
     fn is_as_wanted(&self, gateway: &dyn Gateway, entry: &Entry, to: NonZeroU16) -> bool {

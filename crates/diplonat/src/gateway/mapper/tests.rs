@@ -208,6 +208,21 @@ fn what_one_dialect_refuses_the_next_may_do() {
 }
 
 #[test]
+fn many_ports_are_dealt_with_in_rounds_that_end() {
+    let model = Model { dialects: vec![Dialect::Igd], ..Default::default() };
+    let many: Vec<_> = (1..=40).map(|number| (number, number)).collect();
+    let (mut mapper, wanted, none) = (mapper(Journal::in_memory()), wishes(&many), BTreeSet::new());
+    for done in [16, 32, 40] {
+        assert!(mapper.next(&model, &wanted, &none, 1000).unwrap() <= 1000);
+        run(mapper.round(&model, &wanted, &none, 1000));
+        assert_eq!(mapper.states().len(), done);
+    }
+    assert!(mapper.next(&model, &wanted, &none, 1000).unwrap() > 1000);
+    mapper.assert_all();
+    assert!(mapper.next(&model, &wanted, &none, 1000).unwrap() <= 1000);
+}
+
+#[test]
 fn what_dns_still_names_stays_mapped() {
     let model = Model { dialects: vec![Dialect::Igd], ..Default::default() };
     let mut mapper = mapper(Journal::in_memory());
