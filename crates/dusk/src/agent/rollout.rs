@@ -82,7 +82,7 @@ fn health(
     let votes = serving.voter.electorate().voters.contains(&key);
     match (serving.answerer.seen(key), told) {
         (_, Health::Failed) => Health::Failed,
-        (None, _) if votes => Health::Applied,
+        (_, _) if votes => Health::Applied,
         (None, _) => Health::Offline,
         (Some(_), _) if serving.answerer.offline(now).any(|offline| *offline == key) => Health::Offline,
         (Some(_), Health::Applied) => Health::Applied,
