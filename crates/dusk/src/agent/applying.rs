@@ -25,6 +25,9 @@ const FIRST_RETRY: Duration = Duration::from_secs(30);
 /// The longest pause between two tries.
 const LONGEST_RETRY: Duration = Duration::from_secs(3600);
 
+/// Drift is taken back at most this often.
+const TIDYING: Duration = Duration::from_secs(300);
+
 /// This device's own configuration.
 pub struct Applying {
     worker: Option<Worker>,
@@ -41,6 +44,8 @@ pub struct Applying {
     remarks: Vec<String>,
     attempt: Option<Outcome>,
     over: Option<SectionPath>,
+    /// When drift was taken back the last time.
+    tidied: Option<Instant>,
 }
 
 /// What decides what a device should have.
@@ -118,6 +123,7 @@ impl Applying {
             remarks: Vec::new(),
             attempt: None,
             over: None,
+            tidied: None,
         })
     }
 
@@ -167,9 +173,13 @@ impl Applying {
         self.attempt.is_none() && self.outcomes.values().any(is_frozen)
     }
 
-    /// Applies what was applied once more, as the device has something else.
+    /// Applies what was applied once more, as the device has something else. Where somebody else writes it over and over,
+    /// that is not answered each time.
     pub fn again(&mut self) {
-        self.retry.get_or_insert(Instant::now());
+        if self.tidied.is_none_or(|at| at.elapsed() >= TIDYING) {
+            self.tidied = Some(Instant::now());
+            self.retry.get_or_insert(Instant::now());
+        }
     }
 
     /// How far the configuration reaches that was applied, or could not be; `index` is how far the replica does.
