@@ -128,27 +128,41 @@ pub fn sign(domain: Domain, body: &[u8], secret: &NodeSecret) -> [u8; 64] {
 #[error("{0} is not an Ed25519 key (a point of the curve in canonical form, not of small order)")]
 pub struct KeyError(pub VerifyKey);
 
-/// A signing key, decompressed once for all that it will verify.
+/// A signing key, decompressed once for all that it will verify, or each time where it will verify little.
 #[derive(Clone, Debug)]
-pub struct KnownKey(VerifyingKey);
+pub struct KnownKey {
+    key: VerifyKey,
+    point: Option<Box<VerifyingKey>>,
+}
 
 impl KnownKey {
     /// Takes only points that have one form and a large order.
     pub fn new(key: VerifyKey) -> Result<Self, KeyError> {
-        let known = VerifyingKey::from_bytes(key.bytes()).ok();
-        let known = known.filter(|known| is_canonical(key.bytes()) && !known.is_weak());
-        known.map(Self).ok_or(KeyError(key))
+        let point = VerifyingKey::from_bytes(key.bytes()).ok();
+        let point = point.filter(|point| is_canonical(key.bytes()) && !point.is_weak()).ok_or(KeyError(key))?;
+        Ok(Self { key, point: Some(Box::new(point)) })
+    }
+
+    /// The same in less memory: it takes longer to verify.
+    pub fn compact(self) -> Self {
+        Self { point: None, ..self }
     }
 
     /// The key.
     pub fn key(&self) -> VerifyKey {
-        VerifyKey::of(self.0.to_bytes())
+        self.key
     }
 
     /// Checks a signature, strictly: no small orders, no second form of anything.
     pub fn verify(&self, domain: Domain, body: &[u8], signature: &[u8; 64]) -> Result<(), SignatureError> {
-        let checked = self.0.verify_strict(&domain.message(body), &Signature::from_bytes(signature));
-        checked.map_err(|_| SignatureError { key: self.key() })
+        let (message, signature) = (domain.message(body), Signature::from_bytes(signature));
+        let checked = match &self.point {
+            Some(point) => point.verify_strict(&message, &signature),
+            None => {
+                VerifyingKey::from_bytes(self.key.bytes()).and_then(|point| point.verify_strict(&message, &signature))
+            }
+        };
+        checked.map_err(|_| SignatureError { key: self.key })
     }
 }
 

@@ -250,10 +250,9 @@ impl State {
     }
 
     fn check_signature(&self, entry: &Entry) -> Result<(), Refusal> {
-        let known = match self.keys.get(&entry.author) {
-            Some(record) => record.known.clone(),
-            None => KnownKey::new(entry.author)?,
-        };
-        Ok(known.verify(Domain::Entry, &entry.signed.body, &entry.signed.signature)?)
+        Ok(match self.keys.get(&entry.author) {
+            Some(record) => record.verify(Domain::Entry, &entry.signed),
+            None => KnownKey::new(entry.author)?.verify(Domain::Entry, &entry.signed.body, &entry.signed.signature),
+        }?)
     }
 }

@@ -147,6 +147,8 @@ impl State {
     /// Adds a key that was checked.
     pub(super) fn add_key(&mut self, key: VerifyKey, holder: Holder, by: VerifyKey) {
         let known = KnownKey::new(key).expect("invariant: checked before");
+        // People sign much; of devices there are many.
+        let known = if matches!(holder, Holder::User(_)) { known } else { known.compact() };
         let added = self.head.position;
         self.keys.insert(key, KeyRecord { holder, added, by, ended: None, void_from: LogIndex::MAX, known });
     }

@@ -13,6 +13,8 @@ impl<T> Default for Timeline<T> {
 impl<T> Timeline<T> {
     /// Holds from `position` on.
     pub fn set(&mut self, position: u64, value: T) {
+        // Most of them hold one value for good, and there are thousands.
+        self.0.reserve_exact(1);
         self.0.push((position, value));
     }
 

@@ -4,9 +4,13 @@ use std::collections::VecDeque;
 
 use super::frame::Frame;
 use super::{Book, Reason, Report};
+use crate::EntryId;
 
 /// All that one catch-up brings, at most: a chain of ten thousand entries, or as many sections.
 pub const LONGEST_COPY: usize = 16 << 20;
+
+/// So many entries of a chain that begins are taken at once.
+const PIECE: usize = 256;
 
 /// Where a catch-up stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,12 +29,16 @@ pub struct Pupil {
     sections: Vec<Vec<u8>>,
     size: usize,
     reports: Option<VecDeque<Report>>,
+    /// Whether the book had no chain: what comes is none of another branch, and is taken piece by piece.
+    is_new: bool,
 }
 
 impl Pupil {
     /// Begins: say this first.
     pub fn begin(book: &impl Book) -> (Self, Frame) {
-        (Self::default(), Frame::Want(book.heads()))
+        let heads = book.heads();
+        let is_new = heads.authority.entry == EntryId::of([0; 32]);
+        (Self { is_new, ..Self::default() }, Frame::Want(heads))
     }
 
     /// Takes what the teacher says. An error ends the connection; what the book has taken by then is good.
@@ -40,6 +48,9 @@ impl Pupil {
             Frame::Entry(entry) if !is_reporting && self.checkpoint.is_none() => {
                 self.grow(entry.len())?;
                 self.entries.push(entry);
+                if self.is_new && self.entries.len() >= PIECE {
+                    self.take_entries(book)?;
+                }
             }
             Frame::Checkpoint(checkpoint) if !is_reporting && self.checkpoint.is_none() => {
                 self.grow(checkpoint.len())?;
