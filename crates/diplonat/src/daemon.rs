@@ -55,6 +55,7 @@ impl Daemon {
                 firewall: firewall_report.clone(),
                 dns: dns_report.clone(),
                 report: gateway_sender,
+                found: None,
             })
         });
         let gateway = gateway.transpose().context("the journal of mappings (\"state_dir\")")?;

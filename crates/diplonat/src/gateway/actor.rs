@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
@@ -82,6 +83,8 @@ pub struct Actor {
     pub dns: watch::Receiver<DnsReport>,
     /// Where it says how it stands.
     pub report: watch::Sender<GatewayReport>,
+    /// The gateway that was found last.
+    pub found: Option<Arc<HomeGateway>>,
 }
 
 impl Actor {
@@ -92,6 +95,8 @@ impl Actor {
             match HomeGateway::find(&self.search).await {
                 Ok(gateway) => {
                     wait = FIRST_SEARCH;
+                    let gateway = Arc::new(gateway);
+                    self.found = Some(gateway.clone());
                     self.work_with(&gateway).await;
                 }
                 Err(error) => {
@@ -126,9 +131,13 @@ impl Actor {
             return;
         }
         let withdrawal = async {
-            if let Ok(gateway) = HomeGateway::find(&self.search).await {
+            let found = match self.found.take() {
+                Some(found) => Some(found),
+                None => HomeGateway::find(&self.search).await.ok().map(Arc::new),
+            };
+            if let Some(gateway) = found {
                 self.mapper.assert_all();
-                self.all_rounds(&gateway, &Wishes::new(), &BTreeSet::new()).await;
+                self.all_rounds(&*gateway, &Wishes::new(), &BTreeSet::new()).await;
             }
         };
         if timeout(FAREWELL, withdrawal).await.is_err() {

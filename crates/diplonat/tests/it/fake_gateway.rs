@@ -70,6 +70,16 @@ impl Fake {
         let found = timeout(Duration::from_secs(60), HomeGateway::find(&search)).await;
         found.expect("the search ends, whatever a router does").ok()
     }
+
+    /// The same for a router that can be found: on a busy machine its answers may come too late for one search.
+    async fn find_at_last(&self) -> HomeGateway {
+        for _ in 0..10 {
+            if let Some(found) = self.find().await {
+                return found;
+            }
+        }
+        panic!("ten searches found nothing");
+    }
 }
 
 impl Drop for Fake {
@@ -202,7 +212,7 @@ async fn a_lease_that_a_router_takes_is_found_and_remembered() {
         (Fault::OnlyLeasesOfADay, &["3600", "86400", "86400"], 86_400),
     ] {
         let (fake, web) = Fake::start(fault).await;
-        let gateway = fake.find().await.unwrap();
+        let gateway = fake.find_at_last().await;
         assert_eq!(gateway.dialects(), [Dialect::Igd]);
         for _ in 0..2 {
             assert_eq!(gateway.map(Dialect::Igd, &request()).await.unwrap().lease, lease, "{fault:?}");
@@ -215,7 +225,7 @@ async fn a_lease_that_a_router_takes_is_found_and_remembered() {
 async fn what_a_router_refuses_is_said_as_it_is() {
     for fault in [Fault::PortsMustBeEqual, Fault::Full, Fault::TakenInLowerCase] {
         let (fake, _web) = Fake::start(fault).await;
-        let refusal = fake.find().await.unwrap().map(Dialect::Igd, &request()).await.unwrap_err();
+        let refusal = fake.find_at_last().await.map(Dialect::Igd, &request()).await.unwrap_err();
         let is_it = match fault {
             Fault::PortsMustBeEqual => matches!(refusal, Refusal::PortsMustBeEqual(_)),
             Fault::Full => matches!(refusal, Refusal::Full(_)),
@@ -228,12 +238,12 @@ async fn what_a_router_refuses_is_said_as_it_is() {
 #[tokio::test]
 async fn what_a_router_leaves_out_is_done_without() {
     let (fake, _web) = Fake::start(Fault::NoAddress).await;
-    assert_eq!(fake.find().await.unwrap().pulse().await.unwrap().external, None);
+    assert_eq!(fake.find_at_last().await.pulse().await.unwrap().external, None);
     let (fake, _web) = Fake::start(Fault::NoGetSpecific).await;
-    let looked = fake.find().await.unwrap().look(request().port).await;
+    let looked = fake.find_at_last().await.look(request().port).await;
     assert!(matches!(looked, Err(Refusal::Unsupported(_))), "{looked:?}");
     let (fake, _web) = Fake::start(Fault::NoText).await;
-    let found = fake.find().await.unwrap().look(request().port).await.unwrap().unwrap();
+    let found = fake.find_at_last().await.look(request().port).await.unwrap().unwrap();
     assert_eq!((found.client, found.description.as_str()), (Ipv4Addr::new(10, 0, 0, 9), "\u{fffd}\u{fffd}"));
 }
 
@@ -244,5 +254,5 @@ async fn a_router_that_leads_elsewhere_hangs_or_talks_without_end_is_left() {
         assert!(fake.find().await.is_none(), "{fault:?}");
     }
     let (fake, _web) = Fake::start(Fault::Flood).await;
-    assert!(fake.find().await.is_some(), "among a flood of others");
+    assert_eq!(fake.find_at_last().await.dialects(), [Dialect::Igd], "among a flood of others");
 }

@@ -53,7 +53,7 @@ fn a_port_is_published_and_withdrawn_in_every_protocol() {
         world.write("diplonat.json", &settings(protocol));
         world.write("services.json", &services(&[8080, 9000]));
         // What another program on this host has asked for is not ours.
-        world.run(
+        world.run_at_last(
             Place::Host,
             &[
                 "upnpc",
@@ -82,7 +82,7 @@ fn a_port_is_published_and_withdrawn_in_every_protocol() {
             assert!(cause.contains("game"), "{protocol}: {cause}");
         }
         assert!(world.leases().contains(&format!(":{shown}")), "{protocol}: {}", world.leases());
-        assert_eq!(world.fetch(8080).as_deref(), Some("hello\n"), "{protocol}");
+        world.wait_for_page(8080);
 
         // The router loses everything: it is asserted again.
         world.let_router_age();
@@ -99,7 +99,7 @@ fn a_port_is_published_and_withdrawn_in_every_protocol() {
             !world.run(Place::Host, &["nft", "list", "set", "inet", "filter", "diplonat_tcp_open"]).contains("8080")
         };
         wait_for("the firewall closes", || closed(&world).then_some(())).unwrap();
-        assert_eq!(world.fetch(9000).as_deref(), Some("hello\n"), "{protocol}");
+        world.wait_for_page(9000);
         world.terminate("diplonat");
         assert_eq!(world.leases(), "", "{protocol}: nothing is left");
         let rules = world.run(Place::Host, &["nft", "list", "ruleset"]);

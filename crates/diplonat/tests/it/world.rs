@@ -189,6 +189,18 @@ deny 0-65535 0.0.0.0/0 0-65535
         fs::read_to_string(self.dir.path().join(format!("{name}.log"))).unwrap_or_default()
     }
 
+    /// Waits until a tool succeeds.
+    pub fn run_at_last(&self, place: Place, arguments: &[&str]) {
+        let succeeds = || self.command(place, arguments).output().unwrap().status.success().then_some(());
+        wait_for(arguments[0], succeeds).unwrap_or_else(|| panic!("{arguments:?} fails again and again"));
+    }
+
+    /// Waits until a client outside reads the page from a port.
+    pub fn wait_for_page(&self, port: u16) {
+        let page = || self.fetch(port).filter(|page| page == "hello\n");
+        wait_for("the page", page).unwrap_or_else(|| panic!("port {port}: {}", self.log("diplonat")));
+    }
+
     /// What a client outside reads from a port of the router's address outside.
     pub fn fetch(&self, port: u16) -> Option<String> {
         let url = format!("http://{OUTSIDE}:{port}/index.html");
