@@ -12,7 +12,9 @@ use rhyzome_libvirt::cleanup::{self, Disks};
 use rhyzome_libvirt::configuration::{Configuration, FILE_NAME};
 use rhyzome_libvirt::hypervisor::Hypervisor;
 use rhyzome_libvirt::libvirtd;
-use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// Guests do the work; the agent waits most of the time.
 const WORKERS: usize = 2;
@@ -25,9 +27,9 @@ struct Options {
     command: Option<Action>,
     #[command(flatten)]
     agent: AgentOptions,
-    /// The least that is logged: error, warn, info, debug or trace
-    #[arg(long, global = true, value_name = "LEVEL", env = "RHYZOME_LOG", default_value_t = LevelFilter::INFO)]
-    log_level: LevelFilter,
+    /// How much to log: error, warn, info, debug, trace, or a list such as info,rhyzome_libvirt=debug
+    #[arg(long, global = true, value_name = "LEVEL", env = "RHYZOME_LOG", default_value = "info")]
+    log_level: Targets,
 }
 
 #[derive(Debug, Args)]
@@ -61,11 +63,7 @@ enum Action {
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_max_level(options.log_level)
-        .init();
+    log(options.log_level.clone());
     match run(options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -73,6 +71,19 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Logs to standard error. A list that the core is told in the same variable says nothing of the rest.
+fn log(wanted: Targets) {
+    let wanted = match wanted.default_level() {
+        Some(_) => wanted,
+        None => wanted.with_default(LevelFilter::INFO),
+    };
+    let ansi = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    tracing_subscriber::registry()
+        .with(tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(ansi))
+        .with(wanted)
+        .init();
 }
 
 fn run(options: Options) -> anyhow::Result<()> {

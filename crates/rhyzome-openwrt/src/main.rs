@@ -14,7 +14,9 @@ use rhyzome_openwrt::configuration::{Configuration, FILE_NAME};
 use rhyzome_openwrt::examination::examine;
 use rhyzome_openwrt::router::Router;
 use rhyzome_openwrt::target::RouterTarget;
-use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// The agent has little to do at a time, and memory is dear where it runs.
 const WORKERS: usize = 2;
@@ -29,9 +31,9 @@ struct Options {
     /// Say what is wrong with the configuration and the files that it names, and do nothing else
     #[arg(long)]
     check_config: bool,
-    /// The least that is logged: error, warn, info, debug or trace
-    #[arg(long, value_name = "LEVEL", env = "RHYZOME_LOG", default_value_t = LevelFilter::INFO, global = true)]
-    log_level: LevelFilter,
+    /// How much to log: error, warn, info, debug, trace, or a list such as info,rhyzome_openwrt=debug
+    #[arg(long, value_name = "LEVEL", env = "RHYZOME_LOG", default_value = "info", global = true)]
+    log_level: Targets,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -46,11 +48,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_max_level(options.log_level)
-        .init();
+    log(options.log_level.clone());
     match run(options) {
         Ok(code) => code,
         Err(error) => {
@@ -58,6 +56,19 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Logs to standard error. A list that the core is told in the same variable says nothing of the rest.
+fn log(wanted: Targets) {
+    let wanted = match wanted.default_level() {
+        Some(_) => wanted,
+        None => wanted.with_default(LevelFilter::INFO),
+    };
+    let ansi = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    tracing_subscriber::registry()
+        .with(tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(ansi))
+        .with(wanted)
+        .init();
 }
 
 fn run(options: Options) -> anyhow::Result<ExitCode> {

@@ -70,6 +70,19 @@ fn a_good_configuration_is_in_order_and_a_bad_one_is_named() {
     }
 }
 
+/// The core takes a list in the same variable, which `rhyzome up` leaves to all its programs.
+#[test]
+fn a_list_says_how_much_to_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("rhyzome-openwrt.json");
+    std::fs::write(&file, configuration(dir.path()).to_string()).unwrap();
+    for (log, good) in [("debug", true), ("info,rhyzome=debug", true), ("warn,rhyzome_openwrt=loud", false)] {
+        let mut command = Command::new(PROGRAM);
+        let checked = command.args(["--check-config", "--config"]).arg(&file).env("RHYZOME_LOG", log).output().unwrap();
+        assert_eq!(checked.status.success(), good, "{log}: {}", String::from_utf8_lossy(&checked.stderr));
+    }
+}
+
 #[test]
 fn it_waits_for_router_and_core_in_little_memory_and_ends_when_it_is_told() {
     let dir = tempfile::tempdir().unwrap();
