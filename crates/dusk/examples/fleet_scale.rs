@@ -55,7 +55,7 @@ fn measure(count: u32) -> Result<()> {
     let share = (master.processor_time()? - before).as_secs_f64() / (cycle * 2).as_secs_f64();
     let traffic = devices.traffic() - traffic;
     row(&format!("processor time of the master, a cycle of {CYCLE} s"), "", &format!("{:.2} %", share * 100.0));
-    row("  asks unanswered", "", &format!("{} of {}", traffic.asks - traffic.answers, traffic.asks));
+    row("  asks unanswered", "", &format!("{} of {}", traffic.asks.saturating_sub(traffic.answers), traffic.asks));
     row("an idle device in an hour, a cycle of 120 s", "5000 bytes", &format!("{} bytes", traffic.bytes_an_hour(120)));
 
     let began = Instant::now();

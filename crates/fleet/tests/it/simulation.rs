@@ -17,7 +17,7 @@ use masters::{Fate, Masters};
 use scenario::Scenario;
 
 /// How many seeds the suite plays.
-const SEEDS: u64 = 1_000;
+const SEEDS: u64 = 800;
 /// And of masters that are lost or come back.
 const MASTERS: u64 = 60;
 

@@ -14,6 +14,8 @@ pub fn random(seed: u64) -> impl Random {
 
 pub const ADMIN: u8 = 200;
 const RECOVERY: u8 = 201;
+/// Another author, whose key is taken away some day.
+pub const EVE: u8 = 202;
 
 /// Somebody by a number.
 pub fn secret(number: u8) -> NodeSecret {
@@ -60,6 +62,11 @@ impl Founded {
                 request: None,
             });
         }
+        say(Statement::User {
+            name: "eve".parse().unwrap(),
+            key: bind(Some(fleet), &secret(EVE)),
+            rights: vec!["**:put".parse().unwrap()],
+        });
         say(electorate(voters));
         Self { genesis, fleet, records, log }
     }
@@ -73,6 +80,12 @@ pub fn electorate(voters: u8) -> Statement {
         _ => Role::Witness,
     };
     Statement::Voters { voters: (1..=voters).map(|number| (id(number), role(number))).collect() }
+}
+
+/// Takes Eve's key away, with what she wrote from the end of this log on.
+pub fn revocation(log: &Log) -> Submission {
+    let statement = Statement::Revoke { key: secret(EVE).public().verify, since: log.len(), entries: 0 };
+    Submission { record: Record::Authority(log.authority().sign(&statement, &secret(ADMIN))), content: None }
 }
 
 /// The group that a node is in.

@@ -26,6 +26,8 @@ pub struct Host {
     /// The write that it does not survive.
     pub dies_at: Option<u64>,
     pub writes: u64,
+    /// Whether its flash takes nothing more.
+    pub is_full: bool,
     pub boots: u64,
     pub blocks_udp: bool,
     pub woken: u64,
@@ -50,6 +52,7 @@ impl Host {
             started: 0,
             dies_at: None,
             writes: 0,
+            is_full: false,
             boots: 0,
             blocks_udp: false,
             woken: u64::MAX,
@@ -107,8 +110,9 @@ impl Host {
     /// Writes; says whether it lived through it. What it was writing may be there or not.
     pub fn write(&mut self, flash: Flash, bytes: Vec<u8>, landed: bool) -> bool {
         self.writes += 1;
-        let dies = self.dies_at == Some(self.writes);
-        if !dies || landed {
+        // Whoever cannot write stops: nothing that follows from the write may leave the house.
+        let dies = self.is_full || self.dies_at == Some(self.writes);
+        if !dies || landed && !self.is_full {
             match flash {
                 Flash::Journal => self.journal.push(bytes),
                 Flash::Replica => self.replica.push(bytes),

@@ -8,7 +8,7 @@ use fleet::submission::Submission;
 use fleet::voter::Ledger;
 use fleet::{ChangeId, Hash, LogIndex};
 
-use super::fleet_of::{ADMIN, Founded, change, group, id, key};
+use super::fleet_of::{ADMIN, EVE, Founded, change, group, id, key, revocation, secret};
 use super::host::{Host, address};
 use super::liar::Liar;
 use super::world::World;
@@ -25,7 +25,14 @@ pub struct Scenario {
     /// What was rightly signed: changes that may be in force somewhere.
     rightful: BTreeSet<ChangeId>,
     /// What a node has kept, and so must not be lost.
-    kept: Vec<Submission>,
+    kept: Vec<(u8, Submission)>,
+    /// A backup of the first voter.
+    backup: Option<Vec<Vec<u8>>>,
+    /// Whether it was brought back from that.
+    is_restored: bool,
+    is_revoked: bool,
+    by_eve: Vec<ChangeId>,
+    lies: bool,
     /// The branch that the liar would like to be believed.
     branch: Vec<Vec<u8>>,
     checkpoints: BTreeMap<LogIndex, Hash>,
@@ -51,7 +58,20 @@ impl Scenario {
             world.hosts.insert(number, host);
         }
         let (rightful, kept, branch) = (BTreeSet::new(), Vec::new(), Vec::new());
-        Self { world, nodes, voters, rightful, kept, branch, checkpoints: BTreeMap::new() }
+        Self {
+            world,
+            nodes,
+            voters,
+            rightful,
+            kept,
+            backup: None,
+            is_restored: false,
+            is_revoked: false,
+            by_eve: Vec::new(),
+            lies: false,
+            branch,
+            checkpoints: BTreeMap::new(),
+        }
     }
 
     pub fn run(mut self) {
@@ -60,6 +80,7 @@ impl Scenario {
         self.world.run_until(calm);
         // With three voters there is a majority without the first.
         let lies = self.voters == 3 && self.world.chance.next().is_multiple_of(3);
+        self.lies = lies;
         if lies {
             self.wait_for_the_founding();
             self.corrupt();
@@ -107,7 +128,7 @@ impl Scenario {
     }
 
     fn mischief(&mut self) {
-        let (pick, number) = (self.world.chance.below(12), 1 + self.world.chance.byte() % self.nodes);
+        let (pick, number) = (self.world.chance.below(15), 1 + self.world.chance.byte() % self.nodes);
         match pick {
             0..=3 => self.submit(number),
             4 => self.submit_wrongly(number),
@@ -123,6 +144,12 @@ impl Scenario {
             }
             9 => self.world.apart.clear(),
             10 => self.flood(number),
+            11 => {
+                let host = self.world.hosts.get_mut(&number).unwrap();
+                host.is_full = !host.is_full;
+            }
+            12 => self.revoke(number),
+            13 => self.back_up_or_restore(),
             _ => {}
         }
     }
@@ -137,11 +164,41 @@ impl Scenario {
             _ => "policies/all/config/dhcp".to_owned(),
         };
         let salt = self.world.chance.next();
-        let submission = change(&log, ADMIN, &path, format!("text {salt}"), salt);
+        let author = if salt.is_multiple_of(4) { EVE } else { ADMIN };
+        let submission = change(&log, author, &path, format!("text {salt}"), salt);
+        self.hand_in(number, submission);
+    }
+
+    fn hand_in(&mut self, number: u8, submission: Submission) {
         self.note(&submission);
         let bytes = submission.to_bytes();
         if self.world.with_node(number, |node, circumstances| node.submit(bytes, circumstances)) {
-            self.kept.push(submission);
+            self.kept.push((number, submission));
+        }
+    }
+
+    /// Eve's key is taken away; what she signs from there on is for nothing.
+    fn revoke(&mut self, number: u8) {
+        let Some(log) = self.known_log(number).filter(|_| !self.is_revoked) else { return };
+        self.is_revoked = true;
+        self.hand_in(number, revocation(&log));
+    }
+
+    /// The first voter is backed up, and restored from that once. Alone it would lose what nobody else has.
+    fn back_up_or_restore(&mut self) {
+        if self.voters == 1 || self.lies || self.is_restored {
+            return;
+        }
+        let host = self.world.hosts.get_mut(&1).unwrap();
+        match self.backup.take() {
+            None => self.backup = Some(host.back_up()),
+            Some(backup) => {
+                host.bring_back(backup);
+                self.is_restored = true;
+                self.world.crash_if_up(1);
+                // What was handed in there, and nobody had heard of, is gone with its flash.
+                self.kept.retain(|(number, _)| *number != 1);
+            }
         }
     }
 
@@ -174,6 +231,9 @@ impl Scenario {
     fn note(&mut self, submission: &Submission) {
         if let fleet::log::Record::Change(signed) = &submission.record {
             let change = fleet::change::Change::read(signed.clone(), self.world.founded.fleet).unwrap();
+            if change.author == secret(EVE).public().verify {
+                self.by_eve.push(change.id);
+            }
             self.rightful.insert(change.id);
         }
     }
@@ -191,7 +251,7 @@ impl Scenario {
         self.world.apart.clear();
         (self.world.loss, self.world.doubled) = (0, 0);
         self.world.delay = 20;
-        self.world.hosts.values_mut().for_each(|host| host.dies_at = None);
+        self.world.hosts.values_mut().for_each(|host| (host.dies_at, host.is_full) = (None, false));
         if lies {
             // The liar is found out and switched off.
             self.world.liar = None;
@@ -251,7 +311,12 @@ impl Scenario {
         for number in &honest {
             let replica = self.world.node(*number).unwrap().replica();
             let prefixes = fleet::replica::prefixes(log.authority().state(), id(*number));
-            let expected: Vec<_> = prefixes.iter().flat_map(|prefix| log.map().under(prefix)).collect();
+            let eve = log.authority().state().keys.get(&secret(EVE).public().verify);
+            let since = eve.map_or(LogIndex::MAX, |eve| eve.void_from);
+            let hers: BTreeSet<_> = self.by_eve.iter().collect();
+            let stands = |leaf: &&fleet::map::Leaf| leaf.index < since || !hers.contains(&leaf.change);
+            let expected = prefixes.iter().flat_map(|prefix| log.map().under(prefix)).filter(stands);
+            let expected: Vec<_> = expected.collect();
             let held: BTreeSet<_> = replica.sections().values().map(|section| section.change.id).collect();
             assert_eq!(held, expected.iter().map(|leaf| leaf.change).collect(), "node {number} has its sections");
         }
@@ -262,7 +327,7 @@ impl Scenario {
         let honest = self.honest(self.voters == 3);
         let archive = honest.iter().find_map(|number| Some(&self.world.node(*number)?.serving()?.archive));
         let Some(archive) = archive else { return };
-        for submission in &self.kept {
+        for (_, submission) in &self.kept {
             let told = |(_, alarm): &(u8, Alarm)| matches!(alarm, Alarm::Refused(_));
             let is_known = archive.outcome(submission).is_some() || self.world.alarms.iter().any(told);
             assert!(is_known, "{submission:?} is lost");
