@@ -96,6 +96,7 @@ const FED: &[((&str, &str), &[&str])] = &[
             "address.rs Assignment",
             "address.rs OptionAddress",
             "address.rs SectionAddress",
+            "alert.rs Condition",
             "facts.rs Band",
             "join.rs JoinKey",
             "join.rs from_text",
@@ -112,6 +113,8 @@ const FED: &[((&str, &str), &[&str])] = &[
     (
         ("tests/it/hostile.rs", "what_devices_hand_in"),
         &[
+            "status/said.rs Said",
+            "status/said.rs open",
             "join.rs JoinRequest",
             "join.rs from_bytes",
             "join.rs open",

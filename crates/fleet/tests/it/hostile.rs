@@ -18,10 +18,11 @@ use fleet::password::LockedKey;
 use fleet::replica::{ProvenCheckpoint, Replica, ShippedSection, prefixes};
 use fleet::ring::Rings;
 use fleet::seal::{GroupKey, GroupSecret, Secret};
+use fleet::status::Said;
 use fleet::submission::Submission;
 use fleet::voter::Ledger;
 use fleet::{
-    DeviceName, FleetId, Glob, JoinKey, JoinRequest, RecoveryPhrase, Request, Right, SectionPath, Signed, Verb,
+    DeviceName, Domain, FleetId, Glob, JoinKey, JoinRequest, RecoveryPhrase, Request, Right, SectionPath, Signed, Verb,
 };
 use fuzz::Corpus;
 
@@ -175,6 +176,7 @@ fn what_people_type() {
         let _ = (JoinKey::from_text(&text), RecoveryPhrase::from_text(&text).map(drop));
         let _ = (text.parse::<SectionAddress>(), text.parse::<OptionAddress>(), text.parse::<Assignment>());
         let printed = [
+            text.parse::<fleet::alert::Condition>().map(|read| read.to_string()),
             text.parse::<Verb>().map(|read| read.to_string()),
             text.parse::<Band>().map(|read| read.to_string()),
             text.parse::<FleetId>().map(|read| read.to_string()),
@@ -208,7 +210,13 @@ fn what_devices_hand_in() {
     let join = JoinKey::new(own, [1; 32], Vec::new());
     let request = JoinRequest::new(&join, &secret(9), ("board".into(), "02:00:00:00:00:09".into()), None).to_bytes();
     let (before, archive) = (archive.log().summary(), std::cell::RefCell::new(archive));
-    Corpus::of(records.into_iter().chain([change.clone(), request.clone()])).run(|bytes| {
+    let said = Said { fleet: own, boots: 1, sequence: 2, status: cbor::Blob(b"status".to_vec()) };
+    let said = cbor::to_bytes(&said);
+    Corpus::of(records.into_iter().chain([change.clone(), request.clone(), said])).run(|bytes| {
+        let signed = Signed { body: bytes.to_vec(), signature: fleet::sign(Domain::Status, bytes, &secret(AP)) };
+        if let Ok(said) = Said::open(&signed.to_bytes(), own, &secret(AP).public().verify) {
+            assert!(said.is_none_or(|said| cbor::to_bytes(&said) == bytes));
+        }
         if let Ok(read) = JoinRequest::from_bytes(bytes) {
             assert_eq!(read.to_bytes(), bytes);
             // Whatever opens was signed by a device that holds the keys it names.
