@@ -30,6 +30,8 @@ const RINGS: usize = 100;
 const PAUSE: Duration = Duration::from_secs(900);
 /// Whoever was heard of before this start has so long to be heard of again.
 const GRACE: Duration = Duration::from_secs(400);
+/// A voter that is silent for so long is away.
+const SILENCE: Duration = Duration::from_secs(60);
 /// A key was seen twice within this time.
 const TWICE: Duration = Duration::from_secs(3600);
 /// Where the board is written down.
@@ -139,9 +141,15 @@ impl Overview {
                 firmware: told.map_or_else(String::new, |told| told.firmware.clone()),
                 outcome: String::new(),
             };
+            // A voter asks nobody, and is heard by its votes.
+            let silence = role.filter(|_| serving.is_some()).and_then(|_| node.endpoint().silence(key, now));
             if node.replica().device() == Some(id) {
                 (row.index, row.vitals) = (node.replica().heads().index, Some(own));
                 (row.seen, row.is_online, row.address) = (Some(unix), true, None);
+            } else if let Some(silence) = silence {
+                row.vitals = None;
+                (row.seen, row.is_online) = (Some(unix.saturating_sub(silence.as_secs())), silence < SILENCE);
+                row.address = node.endpoint().address(key).map(|address| address.to_string()).or(row.address);
             } else if let Some(Seen { at, index, vitals, .. }) = serving.and_then(|serving| serving.answerer.seen(key))
             {
                 (row.index, row.vitals) = (*index, Some(*vitals));
@@ -157,8 +165,9 @@ impl Overview {
         }
         *self.rows() = rows;
         self.watch.retain(|id| state.devices.contains_key(id));
-        // A master alone tells: every device sees but itself.
-        let notices = serving.map(|_| self.watch.look(&sights, PAUSE, now)).unwrap_or_default();
+        // Every device sees but itself, and a backup those alone who cannot reach the master: who leads tells.
+        let leads = serving.is_some_and(|serving| serving.voter.leads());
+        let notices = if leads { self.watch.look(&sights, PAUSE, now) } else { Vec::new() };
         // Before it has learned from itself who it is, a master has seen nobody.
         let has_seen = serving.is_some() && self.rows().iter().any(|row| row.is_online);
         if has_seen && self.stepped.is_none_or(|stepped| now.since(stepped) >= STEP) {
@@ -219,7 +228,10 @@ fn word(role: Role) -> &'static str {
 
 /// What became of the newest change on a device.
 fn outcome(latest: LogIndex, row: &Row, told: Option<&Told>) -> String {
-    let Some(vitals) = row.vitals else { return "waiting".to_owned() };
+    let Some(vitals) = row.vitals else {
+        // Voters tell nobody but themselves how they are.
+        return if row.role.is_empty() { "waiting" } else { "votes" }.to_owned();
+    };
     let applied = told.map_or(0, |told| told.applied);
     match told.and_then(|told| told.trouble.as_deref()) {
         _ if row.index < latest => "waiting".to_owned(),
@@ -291,7 +303,9 @@ mod tests {
         assert_eq!(outcome(5, &row(5, Flags::APPLYING), Some(&told(4, Some("reverted: x")))), "applying");
         assert_eq!(outcome(5, &row(5, none), Some(&told(5, None))), "applied");
         assert_eq!(outcome(5, &row(5, none), Some(&told(5, Some("reverted: x")))), "reverted: x");
-        assert_eq!(outcome(5, &Row { vitals: None, ..row(5, none) }, None), "waiting");
+        let unknown = Row { vitals: None, ..row(5, none) };
+        assert_eq!(outcome(5, &unknown, None), "waiting");
+        assert_eq!(outcome(5, &Row { role: "backup", ..unknown }, None), "votes");
     }
 
     #[test]
