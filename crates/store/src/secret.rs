@@ -99,18 +99,21 @@ impl Session<'_, Write> {
         plain: &SecretText,
     ) -> Result<SecretId> {
         let tenant = self.tenant_of(caller, resource).await?;
-        let id = SecretId::make(self.now_unsigned()).map_err(|error| StoreError::Unusable(error.to_string()))?;
-        let sealed = self.store.key.seal(&id.to_string(), plain.reveal().as_bytes())?;
-        self.execute(
-            sql("INSERT INTO secret (id, tenant, resource, purpose, sealed) VALUES ($1, $2, $3, $4, $5)")
-                .bind(id.to_string())
-                .bind(tenant.as_str())
-                .bind(resource.to_string())
-                .bind(purpose)
-                .bind(sealed),
-        )
-        .await?;
-        Ok(id)
+        // Tried again where chance gave the id of another, as it does when many are sealed in one transaction.
+        loop {
+            let id = SecretId::make(self.now_unsigned()).map_err(|error| StoreError::Unusable(error.to_string()))?;
+            let sealed = self.store.key.seal(&id.to_string(), plain.reveal().as_bytes())?;
+            let kept = sql("INSERT INTO secret (id, tenant, resource, purpose, sealed) VALUES ($1, $2, $3, $4, $5) \
+                            ON CONFLICT (id) DO NOTHING")
+            .bind(id.to_string())
+            .bind(tenant.as_str())
+            .bind(resource.to_string())
+            .bind(purpose)
+            .bind(sealed);
+            if self.execute(kept).await? > 0 {
+                return Ok(id);
+            }
+        }
     }
 }
 
